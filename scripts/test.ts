@@ -1,0 +1,212 @@
+// The whole of `npm test`. Arguments go to tap: `npm test -- test/boundaries/kit-size.test.ts`.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { acquireEmbeddedPostgres } from '../src/platform/host/data/embedded-postgres.ts'
+import { provideRedis } from './redis.ts'
+import { seconds, TapReport } from './tap-report.ts'
+
+const root = join(import.meta.dirname, '..')
+const bin = join(root, 'node_modules/.bin')
+process.chdir(root)
+process.env.PATH = `${bin}${delimiter}${process.env.PATH}`
+
+const print = (line: string) => console.log(line)
+const children = new Set<ChildProcess>()
+const services: Service[] = []
+
+interface Service {
+  close(): Promise<void>
+}
+
+interface Options {
+  /** Minutes after which the program is ended. */
+  readonly limit: number
+  readonly env?: Record<string, string>
+  /** Gets each line of standard output, and standard error is passed on; without it both are collected. */
+  readonly onLine?: (line: string) => void
+}
+
+/** Runs a program of node_modules/.bin in a process group of its own and resolves with its exit code and output. */
+async function run(
+  program: string,
+  args: string[],
+  { limit, env, onLine }: Options,
+): Promise<{ code: number; output: string }> {
+  const child = spawn(join(bin, program), args, {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', onLine ? 'inherit' : 'pipe'],
+    detached: true,
+  })
+  children.add(child)
+  let output = ''
+  const keep = (chunk: Buffer) => (output += chunk)
+  child.stderr?.on('data', keep)
+  if (onLine) createInterface({ input: child.stdout! }).on('line', onLine)
+  else child.stdout!.on('data', keep)
+
+  const endAfter = (minutes: number, why: string) =>
+    setTimeout(() => {
+      output += `\n${program} was ended: ${why} for ${minutes} minutes.`
+      void end(child)
+    }, minutes * 60_000)
+  const total = endAfter(limit, 'it ran')
+  // tap waits without end for a test file whose children hold its output open.
+  const silence = endAfter(Math.min(5, limit), 'it said nothing')
+  child.stdout!.on('data', () => silence.refresh())
+  const closed = new Promise((resolve) => child.once('close', resolve))
+  try {
+    const [code] = await once(child, 'exit')
+    // What a test left running would hold the output open for ever.
+    await Promise.race([closed, sleep(1000).then(() => end(child))])
+    return { code: code ?? 1, output }
+  } finally {
+    clearTimeout(total)
+    clearTimeout(silence)
+    child.stdout?.destroy()
+    children.delete(child)
+  }
+}
+
+/** Ends a child and all that it started: tap leaves test files behind that ignore SIGTERM. */
+async function end(child: ChildProcess): Promise<void> {
+  const signal = (name: NodeJS.Signals | 0): boolean => {
+    try {
+      return process.kill(-child.pid!, name)
+    } catch {
+      return false
+    }
+  }
+  signal('SIGTERM')
+  for (let waited = 0; waited < 5000 && signal(0); waited += 50) await sleep(50)
+  signal('SIGKILL')
+}
+
+let closing: Promise<void> | undefined
+
+/** Ends what runs and stops what was started, at most once and within 30 seconds. */
+function close(): Promise<void> {
+  const all = async () => {
+    await Promise.all([...children].map(end))
+    const results = await Promise.allSettled(services.map((service) => service.close()))
+    for (const result of results) if (result.status === 'rejected') console.error(result.reason)
+  }
+  return (closing ??= Promise.race([all(), sleep(30_000, undefined, { ref: false })]))
+}
+
+/** Has a service stopped at the end, or at once if the end has come while it started. */
+async function hold(service: Service): Promise<void> {
+  services.push(service)
+  if (closing) await service.close()
+}
+
+/** Stops the run. What it says is all that is printed of it. */
+class Failure extends Error {}
+
+async function stage<T>(name: string, work: () => Promise<T>, isGood = (_result: T) => true): Promise<T> {
+  const start = performance.now()
+  const done = (word: string) => print(`${word} ${seconds(performance.now() - start)}  ${name}`)
+  try {
+    const result = await work()
+    done(isGood(result) ? 'ok    ' : 'FAILED')
+    return result
+  } catch (error) {
+    done('FAILED')
+    throw error
+  }
+}
+
+const check = (program: string, ...args: string[]) =>
+  stage([program, ...args].join(' '), async () => {
+    const { code, output } = await run(program, args, { limit: 5 })
+    if (code !== 0) throw new Failure(output.trim())
+  })
+
+/** tap compiles its test class for the plugins in .taprc. Where it is made for others, the first run of tap fails. */
+function tapIsBuilt(): boolean {
+  const built = 'node_modules/@tapjs/test/test-built/dist/esm/index.js'
+  return existsSync('.tap/plugins') && existsSync(built) && !readFileSync(built, 'utf8').includes('@tapjs/typescript')
+}
+
+/** Waits for all even if one fails, so that each failure is printed and nothing goes on behind the next line. */
+async function together(work: Promise<unknown>[]): Promise<void> {
+  const failures = (await Promise.allSettled(work))
+    .filter((result) => result.status === 'rejected')
+    .map((result) => result.reason)
+  const unforeseen = failures.find((reason) => !(reason instanceof Failure))
+  if (unforeseen) throw unforeseen
+  if (failures.length > 0) throw new Failure(failures.map((reason) => reason.message).join('\n\n'))
+}
+
+async function startServices(): Promise<Record<string, string>> {
+  const env: Record<string, string> = {}
+  const line = (text: string) => print(`  ${text}`)
+  const redis = async () => {
+    const server = await provideRedis(line).catch((error) => Promise.reject(new Failure(error.message)))
+    await hold(server)
+    env.REDIS_URL = server.url
+  }
+  // Held for the whole run: each test file would start and stop it otherwise.
+  const postgres = async () => {
+    const server = await acquireEmbeddedPostgres({ folder: '.data/test-postgres', log: line })
+    await hold({ close: () => server.release() })
+    env.TEST_DATABASE_URL = server.url
+  }
+  await together(process.env.TEST_DATABASE_URL ? [redis()] : [redis(), postgres()])
+  return env
+}
+
+interface Results {
+  readonly report: TapReport
+  readonly code: number
+}
+
+async function test(env: Record<string, string>): Promise<Results> {
+  const report = new TapReport(print)
+  const args = ['run', ...process.argv.slice(2), '--reporter=tap']
+  const { code, output } = await run('tap', args, { limit: 45, env, onLine: (line) => report.line(line) })
+  if (output) print(output)
+  return { report, code }
+}
+
+function summarize({ report, code }: Results): void {
+  print('Slowest:')
+  const slowest = report.files.toSorted((a, b) => b.time - a.time).slice(0, 5)
+  for (const { name, time } of slowest) print(`  ${seconds(time)}  ${name}`)
+
+  const ran = report.passed + report.failed > 0
+  if (!ran) print(`No test ran; tap ended with ${code}.`)
+  const failed = ran && code !== 0 ? Math.max(report.failed, 1) : report.failed
+  print(`${report.passed} passed, ${failed} failed`)
+  process.exitCode = ran && failed === 0 ? 0 : 1
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  // Once: who asks a second time does not want to wait.
+  process.once(signal, () => {
+    print(`Ended by ${signal}.`)
+    void close().then(() => process.exit(1))
+  })
+}
+
+try {
+  if (!tapIsBuilt()) await check('tap', 'build')
+  await together([check('tsc'), check('biome', 'check', '--error-on-warnings'), check('depcruise', 'src')])
+  const env = await stage('Redis and PostgreSQL', startServices)
+  const results = await stage(
+    'tap',
+    () => test(env),
+    (results) => results.code === 0,
+  )
+  await close()
+  summarize(results)
+} catch (error) {
+  console.error(error instanceof Failure ? error.message : error)
+  process.exitCode = 1
+} finally {
+  await close()
+}

@@ -1,0 +1,186 @@
+import cookie from '@fastify/cookie'
+import cors from '@fastify/cors'
+import helmet from '@fastify/helmet'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { Registry } from 'prom-client'
+import type { Config } from './config.ts'
+import { BootError } from './platform/host/boot-error.ts'
+import { openState, type State } from './platform/host/data/state.ts'
+import { staticDiscovery } from './platform/host/discovery/static.ts'
+import { authenticate } from './platform/host/edge/authenticate.ts'
+import { serveDocs } from './platform/host/edge/docs.ts'
+import { limitRequests } from './platform/host/edge/limits.ts'
+import { serveHealth } from './platform/host/edge/serve-health.ts'
+import { healthContract, healthOf, PLATFORM } from './platform/host/health.ts'
+import { drain } from './platform/host/http/drain.ts'
+import { createServer } from './platform/host/http/server.ts'
+import { developmentSecret } from './platform/host/identity/secret.ts'
+import { sessionsIn } from './platform/host/identity/sessions.ts'
+import { systemTokens } from './platform/host/identity/tokens.ts'
+import { mountModule } from './platform/host/mount.ts'
+import { createOpsServer } from './platform/host/ops/server.ts'
+import { CallStatistics } from './platform/host/rpc/call-stats.ts'
+import { createClient } from './platform/host/rpc/client.ts'
+import { HttpAdapter } from './platform/host/rpc/http-client.ts'
+import { serveProcedures } from './platform/host/rpc/http-server.ts'
+import { Procedures } from './platform/host/rpc/procedures.ts'
+import { RunningModule } from './platform/host/running-module.ts'
+import type { Contract } from './platform/kit/contract.ts'
+
+/** How long open connections have to end before a stopping process closes them, in milliseconds. */
+const DRAIN = 1_000
+
+/** One process of the system: built, listening on request, closed in the right order. */
+export interface App {
+  /** The API. For tests, `api.inject()` works before {@link App.listen}. */
+  readonly api: FastifyInstance
+  readonly ops: FastifyInstance
+  /** For people: what this process runs on. */
+  readonly runsOn: { database: string; queue: string; sessions: string }
+  /** Listens and begins to handle events; resolves with the base URLs once the process is ready. */
+  listen(): Promise<{ api: string; ops: string }>
+  /** Lets requests finish, then closes everything, the database last. Bounded; may be called again. */
+  close(): Promise<void>
+}
+
+/**
+ * Composes one process: hosts the modules that are placed here, reaches the others over the network, and, at an edge,
+ * passes end users on to them.
+ *
+ * @throws {BootError} when modules do not keep to their contracts
+ * @example
+ * const app = await buildApp(readConfig(process.env, catalogue), pino())
+ * const { api } = await app.listen()
+ */
+export async function buildApp(config: Config, log: FastifyBaseLogger): Promise<App> {
+  const secret = config.secret ?? (await developmentSecret(config.dataFolder))
+  const hosted = config.placement.hosted.map(({ contract }) => contract.name)
+  const state = await openState({
+    ...config,
+    hosted,
+    migrations: new URL('../migrations', import.meta.url).pathname,
+    log,
+  })
+  try {
+    return await compose(config, state, secret, log)
+  } catch (error) {
+    await state.close()
+    throw error
+  }
+}
+
+async function compose(config: Config, state: State, secret: string, log: FastifyBaseLogger): Promise<App> {
+  const { placement, edge } = config
+  const strict = !config.production
+  const registry = new Registry()
+  const readiness = { ready: false }
+  const tokens = systemTokens(secret)
+  const discovery = staticDiscovery(config.moduleUrls)
+  const sessions = sessionsIn(state.sessions, secret)
+
+  const procedures = new Procedures({ strict, log })
+  const http = new HttpAdapter({ discovery, tokens, strict })
+  const statistics = new CallStatistics(registry)
+  const adapterOf = (contract: Contract) => (placement.hosts(contract.name) ? procedures : http)
+  const clientOf = <C extends Contract>(caller: string, contract: C) =>
+    createClient(contract, { caller, adapter: adapterOf(contract), strict, statistics })
+
+  // Behind an edge, only processes of this system are believed anyway, so what they say of the client is true.
+  const api = createServer({ log, trustProxy: edge ? config.trustProxy : ['0.0.0.0/0', '::/0'] })
+  const ops = createOpsServer({ registry, readiness })
+  if (edge) {
+    await api.register(helmet, { global: true })
+    if (config.corsOrigins.length > 0) await api.register(cors, { origin: [...config.corsOrigins], credentials: true })
+  }
+  await api.register(cookie)
+  authenticate(api, { edge, tokens, sessions })
+  if (edge) await limitRequests(api, { perMinute: config.rateLimit, redis: state.redis })
+
+  const modules = placement.hosted.map(
+    (manifest) =>
+      new RunningModule(manifest, {
+        placement,
+        procedures,
+        transport: state.transport!,
+        sessions,
+        tokens,
+        secret,
+        settings: config.settings,
+        log,
+        urlOf: state.urlOf,
+        clientOf,
+      }),
+  )
+  const closeAll = async () => {
+    await Promise.allSettled([api.close(), ops.close(), http.close()])
+    await Promise.allSettled(modules.map((module) => module.close()))
+  }
+  try {
+    const faults: string[] = []
+    for (const module of modules) {
+      const { manifest, services } = module
+      faults.push(...(await mountModule(api, manifest, { services, sessions })), ...module.allFaults)
+      const callers = placement.all
+        .filter(({ uses }) => uses.includes(manifest.contract))
+        .map(({ contract }) => contract.name)
+      serveProcedures(api, manifest.contract, { procedures, tokens, mayCall: (caller) => callers.includes(caller) })
+      serveProcedures(api, healthContract(manifest.contract.name), {
+        procedures,
+        tokens,
+        mayCall: (caller) => caller === PLATFORM,
+      })
+    }
+    if (faults.length > 0) throw new BootError(faults)
+    if (edge) {
+      if (placement.remote.length > 0) {
+        const { proxyModule } = await import('./platform/host/edge/gateway.ts')
+        for (const { contract } of placement.remote) await proxyModule(api, contract, { discovery, tokens })
+      }
+      serveHealth(
+        api,
+        healthOf(
+          placement.all.map(({ contract }) => contract),
+          { adapterOf, statistics },
+        ),
+      )
+      serveDocs(api, placement.all)
+    }
+    await api.ready()
+    await ops.ready()
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+
+  let closed: Promise<void> | undefined
+  const close = async () => {
+    readiness.ready = false
+    await drain(api, DRAIN)
+    await Promise.allSettled(modules.map((module) => module.stop()))
+    await state.transport?.close()
+    await closeAll()
+    await state.close()
+  }
+  return {
+    api,
+    ops,
+    runsOn: {
+      database: state.databaseName,
+      queue: state.transport?.name ?? 'none: no module is hosted here',
+      sessions: state.redis ? 'Redis' : 'PostgreSQL',
+    },
+    async listen() {
+      const urls = {
+        api: await api.listen({ host: config.host, port: config.port }),
+        ops: await ops.listen({ host: config.host, port: config.opsPort }),
+      }
+      await Promise.all(modules.map((module) => module.start()))
+      readiness.ready = true
+      return urls
+    },
+    close() {
+      closed ??= close()
+      return closed
+    },
+  }
+}

@@ -1,0 +1,249 @@
+import { Ajv } from 'ajv'
+import formats from 'ajv-formats'
+import { type Static, type TObject, type TSchema, Type } from 'typebox'
+import { BootError } from './platform/host/boot-error.ts'
+import { type Placement, place, variable } from './platform/host/placement.ts'
+import type { Manifest } from './platform/kit/module.ts'
+
+const ORIGINS = '^https?://[^\\s,/]+(,https?://[^\\s,/]+)*$'
+const POSTGRES = '^postgres(ql)?://\\S+$'
+const CIDRS = '^[0-9a-fA-F.:]+(/\\d{1,3})?(,[0-9a-fA-F.:]+(/\\d{1,3})?)*$'
+
+/** The variables of the host. `writeOnly` marks secrets: their values are never printed. */
+const Variables = Type.Object({
+  NODE_ENV: Type.Enum(['development', 'test', 'production'], {
+    default: 'development',
+    description: '`production` asks for `SECRET` and drops the checks meant for development',
+  }),
+  MODULES: Type.String({
+    default: 'all',
+    pattern: '^[a-z0-9-]+( *, *[a-z0-9-]+)*$',
+    description: '`all`, `none` (a pure gateway), or a comma-separated list',
+    examples: ['users,posts'],
+  }),
+  HOST: Type.String({
+    default: '127.0.0.1',
+    minLength: 1,
+    description: 'Where the API listens',
+    examples: ['0.0.0.0'],
+  }),
+  PORT: Type.Integer({
+    default: 8000,
+    minimum: 0,
+    maximum: 65535,
+    description: 'Where the API listens',
+    examples: [8000],
+  }),
+  OPS_PORT: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 65535,
+      description: 'Metrics and probes, on a listener of its own (default: `PORT` + 1000)',
+      examples: [9000],
+    }),
+  ),
+  EDGE: Type.Boolean({
+    default: true,
+    description: '`false`: an internal service, which answers only processes of its own system',
+    examples: [false],
+  }),
+  DATABASE_URL: Type.Optional(
+    Type.String({
+      pattern: POSTGRES,
+      writeOnly: true,
+      description: 'PostgreSQL (default: an embedded one in `./.data`)',
+      examples: ['postgres://user:password@127.0.0.1:5432/seam'],
+    }),
+  ),
+  REDIS_URL: Type.Optional(
+    Type.String({
+      pattern: '^rediss?://\\S+$',
+      writeOnly: true,
+      description: 'Redis for queues, sessions and limits (default: PostgreSQL and memory)',
+      examples: ['redis://127.0.0.1:6379'],
+    }),
+  ),
+  SECRET: Type.Optional(
+    Type.String({
+      minLength: 32,
+      writeOnly: true,
+      description:
+        'Signs tokens and sessions; the same in every process (default in development: made and kept in `./.data`)',
+      examples: ['$(openssl rand -hex 32)'],
+    }),
+  ),
+  TRUST_PROXY: Type.Optional(
+    Type.String({ pattern: CIDRS, description: 'CIDRs of the proxies in front', examples: ['10.0.0.0/8,127.0.0.1'] }),
+  ),
+  CORS_ORIGINS: Type.Optional(
+    Type.String({
+      pattern: ORIGINS,
+      description: 'Origins of other sites whose pages may use the API',
+      examples: ['https://app.example.com'],
+    }),
+  ),
+  RATE_LIMIT: Type.Integer({
+    default: 1000,
+    minimum: 1,
+    description: 'Requests a minute for one user, or one address',
+    examples: [1000],
+  }),
+  LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+    default: 'info',
+    description: "How much to log: pino's levels",
+  }),
+})
+
+/** The variables that every module has. */
+const moduleVariables = (name: string) => ({
+  [`${variable(name)}_URL`]: Type.Optional(
+    Type.String({
+      pattern: ORIGINS,
+      description: `Where \`${name}\` runs, if not here: one or more base URLs`,
+      examples: ['http://10.0.0.2:8000,http://10.0.0.3:8000'],
+    }),
+  ),
+  [`${variable(name)}_DATABASE_URL`]: Type.Optional(
+    Type.String({
+      pattern: POSTGRES,
+      writeOnly: true,
+      description: `PostgreSQL for \`${name}\` alone (default: \`DATABASE_URL\`)`,
+      examples: ['postgres://user:password@127.0.0.1:5432/other'],
+    }),
+  ),
+})
+
+/** What the environment says, checked and typed. */
+export interface Config {
+  readonly production: boolean
+  readonly placement: Placement
+  readonly host: string
+  readonly port: number
+  readonly opsPort: number
+  readonly edge: boolean
+  /** Undefined: the embedded PostgreSQL. */
+  readonly databaseUrl: string | undefined
+  /** Databases of modules that have one of their own. */
+  readonly moduleDatabaseUrls: ReadonlyMap<string, string>
+  readonly redisUrl: string | undefined
+  /** Origins of modules that run elsewhere. */
+  readonly moduleUrls: ReadonlyMap<string, readonly string[]>
+  /** Undefined: made and kept in the data folder. */
+  readonly secret: string | undefined
+  readonly trustProxy: readonly string[]
+  readonly corsOrigins: readonly string[]
+  readonly rateLimit: number
+  readonly logLevel: string
+  /** The modules' own variables. */
+  readonly settings: Readonly<Record<string, unknown>>
+  /** Where the embedded PostgreSQL and the development secret are kept. */
+  readonly dataFolder: string
+}
+
+/** The schema of all variables: the host's, each module's, and the modules' own settings. */
+export function variablesOf(catalogue: readonly Manifest[]): TObject {
+  const properties: Record<string, TSchema> = { ...Variables.properties }
+  for (const { contract, settings } of catalogue)
+    Object.assign(properties, moduleVariables(contract.name), settings?.properties)
+  return Type.Object(properties)
+}
+
+/**
+ * Reads the environment.
+ *
+ * @throws {BootError} with all faults at once, each with the variable, what is wrong, and an example
+ * @example const config = readConfig(process.env, catalogue)
+ */
+export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly Manifest[]): Config {
+  const schema = variablesOf(catalogue)
+  const values: Record<string, unknown> = {}
+  for (const name of Object.keys(schema.properties)) {
+    const value = environment[name]?.trim()
+    if (value) values[name] = value
+  }
+  const faults = faultsOf(schema, values)
+  const vars = values as Static<typeof Variables>
+  const opsPort = vars.OPS_PORT ?? (vars.PORT === 0 ? 0 : vars.PORT + 1000)
+  const named = faults.some((fault) => fault.startsWith('PORT'))
+  if (!named && opsPort > 65535)
+    faults.push(`OPS_PORT is missing: PORT + 1000 is ${opsPort}, which is no port. Example: OPS_PORT=9000`)
+  if (!named && opsPort === vars.PORT && opsPort !== 0)
+    faults.push('OPS_PORT must differ from PORT. Example: OPS_PORT=9000')
+  if (vars.NODE_ENV === 'production' && !vars.SECRET)
+    faults.push(
+      `SECRET is missing: NODE_ENV=production needs one, the same in every process. Example: ${example('SECRET', schema)}`,
+    )
+
+  const moduleUrls = new Map<string, readonly string[]>()
+  const moduleDatabaseUrls = new Map<string, string>()
+  for (const { contract } of catalogue) {
+    const url = values[`${variable(contract.name)}_URL`]
+    const database = values[`${variable(contract.name)}_DATABASE_URL`]
+    if (typeof url === 'string') moduleUrls.set(contract.name, list(url))
+    if (typeof database === 'string') moduleDatabaseUrls.set(contract.name, database)
+  }
+  const wanted = vars.MODULES === 'all' || vars.MODULES === 'none' ? vars.MODULES : list(vars.MODULES)
+  const placed = place(catalogue, faults.some((fault) => fault.startsWith('MODULES ')) ? 'none' : wanted, (name) =>
+    moduleUrls.has(name),
+  )
+  faults.push(...placed.faults)
+  if (faults.length > 0) throw new BootError(faults)
+
+  return Object.freeze({
+    production: vars.NODE_ENV === 'production',
+    placement: placed.placement,
+    host: vars.HOST,
+    port: vars.PORT,
+    opsPort,
+    edge: vars.EDGE,
+    databaseUrl: vars.DATABASE_URL,
+    moduleDatabaseUrls,
+    redisUrl: vars.REDIS_URL,
+    moduleUrls,
+    secret: vars.SECRET,
+    trustProxy: list(vars.TRUST_PROXY),
+    corsOrigins: list(vars.CORS_ORIGINS),
+    rateLimit: vars.RATE_LIMIT,
+    logLevel: vars.LOG_LEVEL,
+    settings: Object.freeze(values),
+    dataFolder: '.data',
+  })
+}
+
+/** Converts and completes the values in place, and says what is wrong with them. */
+function faultsOf(schema: TObject, values: Record<string, unknown>): string[] {
+  const given = { ...values }
+  const ajv = new Ajv({ allErrors: true, coerceTypes: true, useDefaults: true, strict: false })
+  formats.default(ajv)
+  const validate = ajv.compile(schema)
+  if (validate(values)) return []
+  const faults = new Map<string, string>()
+  for (const { instancePath, keyword, message, params } of validate.errors ?? []) {
+    const name = instancePath.slice(1) || String(params.missingProperty)
+    if (faults.has(name)) continue
+    const secret = schema.properties[name] && (schema.properties[name] as { writeOnly?: boolean }).writeOnly
+    const was = given[name] === undefined ? 'is missing' : secret ? 'is not valid' : `is "${given[name]}"`
+    const rule =
+      keyword === 'enum'
+        ? `must be one of ${(params.allowedValues as string[]).join(', ')}`
+        : keyword === 'pattern'
+          ? 'does not have the right form'
+          : message
+    faults.set(
+      name,
+      `${name} ${was}: it ${keyword === 'required' ? 'is needed' : rule}. Example: ${example(name, schema)}`,
+    )
+  }
+  return [...faults.values()]
+}
+
+function example(name: string, schema: TObject): string {
+  const {
+    examples,
+    enum: values,
+    default: standard,
+  } = schema.properties[name] as { examples?: unknown[]; enum?: unknown[]; default?: unknown }
+  return `${name}=${examples?.[0] ?? standard ?? values?.[0] ?? '…'}`
+}
+
+const list = (value: string | undefined): string[] => (value ? value.split(',').map((part) => part.trim()) : [])

@@ -1,0 +1,8 @@
+import { defineModule } from '../../platform/kit/module.ts'
+import { users } from '../users/contract.ts'
+import { posts } from './contract.ts'
+
+export default defineModule(posts, {
+  uses: [users],
+  plugin: () => import('./plugin.ts'),
+})

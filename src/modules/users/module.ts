@@ -1,0 +1,9 @@
+import { defineModule } from '../../platform/kit/module.ts'
+import { posts } from '../posts/contract.ts'
+import { users } from './contract.ts'
+
+export default defineModule(users, {
+  subscribes: [posts.events.postCreated],
+  signsIn: true,
+  plugin: () => import('./plugin.ts'),
+})

@@ -1,0 +1,54 @@
+import postgres, { type Sql } from 'postgres'
+import type { Database } from '../../kit/tables.ts'
+import { drizzleOn } from './drizzle.ts'
+
+/** How long a statement may run in PostgreSQL, in milliseconds: as long as a request may take. */
+const STATEMENT_TIMEOUT = 10_000
+/** Connections per module and process. Mind the product with modules and replicas against `max_connections`. */
+const POOL = 10
+
+/** The name of a module's schema is its own; its role's name is made from it. */
+export const roleOf = (module: string): string => `seam_${module}`
+
+/** A module's way into its database. */
+export interface ModuleDatabase {
+  readonly db: Database
+  /** The pool itself, for the platform's statements on the module's event tables. */
+  readonly sql: Sql
+  close(): Promise<void>
+}
+
+/**
+ * Opens a pool in which every connection runs under the module's role, with the module's schema as its search path. No
+ * connection is made before the first query.
+ */
+export function openModuleDatabase(module: string, url: string): ModuleDatabase {
+  const sql = postgres(url, {
+    max: POOL,
+    idle_timeout: 60,
+    connect_timeout: 5,
+    onnotice: () => {},
+    connection: {
+      application_name: `seam ${module}`,
+      role: roleOf(module),
+      search_path: module,
+      statement_timeout: STATEMENT_TIMEOUT,
+      idle_in_transaction_session_timeout: STATEMENT_TIMEOUT * 6,
+    } as Record<string, string | number>,
+  })
+  return { db: drizzleOn(sql), sql, close: () => sql.end({ timeout: 5 }) }
+}
+
+/** Opens a small pool for the platform itself: migrations, sessions, notifications. */
+export function openPlatformDatabase(url: string): Sql {
+  return postgres(url, {
+    max: 4,
+    idle_timeout: 60,
+    connect_timeout: 5,
+    onnotice: () => {},
+    connection: { application_name: 'seam', statement_timeout: STATEMENT_TIMEOUT * 6 } as Record<
+      string,
+      string | number
+    >,
+  })
+}

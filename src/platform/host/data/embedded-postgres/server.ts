@@ -1,0 +1,179 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { open, readFile, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { basename, join } from 'node:path'
+import type { Account } from './account.ts'
+import { EmbeddedPostgresError, useAnother } from './error.ts'
+import { lastLines, surroundings } from './programs.ts'
+import { until } from './until.ts'
+
+export interface Postmaster {
+  readonly pid: number
+  readonly port: number
+  readonly ready: boolean
+}
+
+export interface ServerOptions {
+  readonly data: string
+  /** The file that PostgreSQL's messages are appended to. */
+  readonly log: string
+  /** The program `postgres`. */
+  readonly program: string
+  readonly account: Account
+  readonly deadline: number
+}
+
+/** The server that runs on a data folder, whoever started it, as it has noted itself in postmaster.pid. */
+export async function findPostmaster(data: string): Promise<Postmaster | undefined> {
+  const file = join(data, 'postmaster.pid')
+  const lines = (await readFile(file, 'utf8').catch(undefinedIfMissing))?.split('\n')
+  if (!lines) return undefined
+  // PostgreSQL in single-user mode notes a negative number.
+  const pid = Math.abs(Number(lines[0]))
+  if (pid && (await isPostmaster(pid, data))) {
+    return { pid, port: Number(lines[3]), ready: lines[7]?.trim() === 'ready' }
+  }
+  // PostgreSQL sees through a file whose process is dead. It would take any other process of that number for a server.
+  if (!pid || exists(pid)) await rm(file, { force: true })
+  return undefined
+}
+
+async function isPostmaster(pid: number, data: string): Promise<boolean> {
+  if (process.platform !== 'linux') return exists(pid)
+  // It is empty for a dead process that its parent has not yet noticed.
+  const [program = '', ...args] = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
+  if (basename(program) !== 'postgres') return false
+  if (args.includes(data)) return true
+  throw new EmbeddedPostgresError(
+    `Process ${pid}, which ${join(data, 'postmaster.pid')} names, is a PostgreSQL that was started on another folder. ` +
+      `If the checkout has been moved while it ran, stop it ("kill -INT ${pid}"); if it is not yours, remove that file.`,
+  )
+}
+
+function exists(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+/**
+ * Starts the server unless it runs, waits until it accepts connections (after a crash it recovers first), and returns its port.
+ *
+ * @throws EmbeddedPostgresError when PostgreSQL gives up, with its last messages, or when the deadline passes.
+ */
+export async function startServer(options: ServerOptions): Promise<number> {
+  let attempt: Attempt | undefined
+  const port = await until(options.deadline, async () => {
+    const postmaster = await findPostmaster(options.data)
+    if (postmaster) return postmaster.ready ? postmaster.port : undefined
+    if (attempt?.running) return undefined
+    if (attempt) await failUnlessPassing(attempt, options.log)
+    attempt = await launch(options)
+    return undefined
+  })
+  if (port !== undefined) return port
+  const messages = attempt ? `\n${await messagesOf(attempt, options.log)}` : ''
+  throw new EmbeddedPostgresError(
+    `PostgreSQL did not become ready in time. It may still be recovering: look at ${options.log} and try again.${messages}`,
+  )
+}
+
+/** A log of more bytes is emptied when the server starts. */
+const logLimit = 10_000_000
+
+interface Attempt {
+  running: boolean
+  /** It was ended by kill -9 rather than by its own decision. */
+  killed: boolean
+  error: Error | undefined
+  /** The length of the log before this attempt wrote to it. */
+  readonly logged: number
+}
+
+async function launch({ data, log, program, account }: ServerOptions): Promise<Attempt> {
+  const port = await freePort(await previousPort(data))
+  const settings = [
+    '-D',
+    data,
+    '-p',
+    String(port),
+    '-c',
+    'listen_addresses=127.0.0.1',
+    '-c',
+    'unix_socket_directories=',
+  ]
+  const command = account.command(program, settings)
+  const output = await open(log, 'a', 0o600)
+  try {
+    if ((await output.stat()).size > logLimit) await output.truncate()
+    const attempt: Attempt = { running: true, killed: false, error: undefined, logged: (await output.stat()).size }
+    // A session of its own keeps the terminal's Ctrl-C away: the application closes first, then releases the server.
+    const stdio = ['ignore' as const, output.fd, output.fd]
+    const child = spawn(command.file, command.args, { ...surroundings, ...command.identity, detached: true, stdio })
+    child.once('exit', (_, signal) => Object.assign(attempt, { running: false, killed: signal === 'SIGKILL' }))
+    child.once('error', (error) => Object.assign(attempt, { running: false, error }))
+    child.unref()
+    return attempt
+  } finally {
+    await output.close()
+  }
+}
+
+/** A port taken at the last moment, or remains of a server that was just killed, are gone at the next attempt. */
+async function failUnlessPassing(attempt: Attempt, log: string): Promise<void> {
+  if (attempt.killed) return
+  const messages = await messagesOf(attempt, log)
+  if (/could not create any TCP\/IP sockets|lock file .* already exists|shared memory block/.test(messages)) return
+  throw new EmbeddedPostgresError(`PostgreSQL did not start. Mend what it reports, or ${useAnother}:\n${messages}`, {
+    cause: attempt.error,
+  })
+}
+
+async function messagesOf(attempt: Attempt, log: string): Promise<string> {
+  const written = (await readFile(log)).subarray(attempt.logged).toString()
+  return lastLines(written) || (attempt.error?.message ?? `(it wrote nothing to ${log})`)
+}
+
+/**
+ * Stops the server: what runs is rolled back and connections are closed.
+ *
+ * @throws EmbeddedPostgresError when it still runs at the deadline.
+ */
+export async function stopServer(data: string, { pid }: Postmaster, deadline: number): Promise<void> {
+  // What "pg_ctl stop -m fast" sends; pg_ctl itself would look for the outcome in steps of 100 ms.
+  process.kill(pid, 'SIGINT')
+  const stopped = await until(deadline, async () => ((await isPostmaster(pid, data)) ? undefined : true))
+  if (!stopped) {
+    throw new EmbeddedPostgresError(
+      `PostgreSQL (process ${pid}) did not stop in time. "kill -QUIT ${pid}" stops it at once; it then recovers at the next start.`,
+    )
+  }
+}
+
+/** The port of the last start, which is found free again more often than not: bookmarks and psql histories stay valid. */
+async function previousPort(data: string): Promise<number> {
+  const options = await readFile(join(data, 'postmaster.opts'), 'utf8').catch(undefinedIfMissing)
+  return Number(/"-p" "(\d+)"/.exec(options ?? '')?.[1] ?? 0)
+}
+
+async function freePort(preferred: number): Promise<number> {
+  const server = createServer()
+  try {
+    // Exclusive, because a worker of node:cluster would be given a port that it shares with its siblings.
+    server.listen({ host: '127.0.0.1', port: preferred, exclusive: true })
+    await once(server, 'listening')
+    const address = server.address()
+    return typeof address === 'object' && address ? address.port : 0
+  } catch {
+    return freePort(0)
+  } finally {
+    server.close()
+  }
+}
+
+function undefinedIfMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error
+}

@@ -1,0 +1,112 @@
+import { join } from 'node:path'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Redis } from 'ioredis'
+import type { Transport } from '../events/delivery.ts'
+import { postgresKeeper, redisKeeper, type SessionKeeper } from '../identity/sessions.ts'
+import { openPlatformDatabase } from './databases.ts'
+import { acquireEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts'
+import { migrate, PLATFORM_SCHEMA } from './migrate.ts'
+
+/** Where a process keeps what must outlive it. Nothing that a second replica would need is in the process itself. */
+export interface State {
+  /** For people: what the database runs on, without its password. */
+  readonly databaseName: string
+  /** For the modules hosted here; undefined where there are none. */
+  readonly transport: Transport | undefined
+  readonly sessions: SessionKeeper
+  readonly redis: Redis | undefined
+  /** The database of a module hosted here. */
+  urlOf(module: string): string
+  close(): Promise<void>
+}
+
+export interface StateOptions {
+  readonly hosted: readonly string[]
+  readonly databaseUrl: string | undefined
+  readonly moduleDatabaseUrls: ReadonlyMap<string, string>
+  readonly redisUrl: string | undefined
+  readonly dataFolder: string
+  readonly migrations: string
+  readonly log: FastifyBaseLogger
+}
+
+/**
+ * Opens PostgreSQL (given or embedded), Redis where there is one, and brings the schemas of the hosted modules up to date.
+ *
+ * @throws when PostgreSQL cannot be reached or a migration fails; nothing is left open then
+ */
+export async function openState(options: StateOptions): Promise<State> {
+  const { hosted, redisUrl, log } = options
+  const closing: (() => Promise<unknown>)[] = []
+  const close = async () => {
+    for (const step of closing.splice(0).reverse())
+      await step().catch((error) => log.warn({ err: error }, 'something did not close'))
+  }
+  try {
+    const url = await mainDatabase(options, closing)
+    const urlOf = (module: string) => options.moduleDatabaseUrls.get(module) ?? url!
+    await bringUpToDate(options, url, urlOf)
+    const redis = redisUrl ? (await import('../redis.ts')).requestRedis(redisUrl, log) : undefined
+    if (redis) closing.push(async () => redis.disconnect())
+    const platform = redis ? undefined : openPlatformDatabase(url!)
+    if (platform) closing.push(() => platform.end({ timeout: 5 }))
+    const transport = hosted.length > 0 ? await openTransport(url, redisUrl, log) : undefined
+    if (transport) closing.push(() => transport.close())
+    return {
+      databaseName: url ? nameOf(url, options.databaseUrl === undefined) : 'none',
+      transport,
+      sessions: redis ? redisKeeper(redis) : postgresKeeper(platform!),
+      redis,
+      urlOf,
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** A pure gateway with Redis, or modules that all have databases of their own, need no other database. */
+async function mainDatabase(options: StateOptions, closing: (() => Promise<unknown>)[]): Promise<string | undefined> {
+  const needed = !options.redisUrl || options.hosted.some((module) => !options.moduleDatabaseUrls.has(module))
+  if (!needed || options.databaseUrl) return options.databaseUrl
+  const embedded: EmbeddedPostgres = await acquireEmbeddedPostgres({
+    folder: join(options.dataFolder, 'postgres'),
+    log: (line) => options.log.info(line),
+  })
+  closing.push(() => embedded.release())
+  return embedded.url
+}
+
+async function bringUpToDate(
+  options: StateOptions,
+  url: string | undefined,
+  urlOf: (module: string) => string,
+): Promise<void> {
+  const schemas = new Map<string, string[]>()
+  const add = (at: string, schema: string) => schemas.set(at, [...(schemas.get(at) ?? []), schema])
+  if (url && !options.redisUrl) add(url, PLATFORM_SCHEMA)
+  for (const module of options.hosted) add(urlOf(module), module)
+  const work = [...schemas].map(([at, names]) => migrate(at, { folder: options.migrations, schemas: names }))
+  if (url && !options.redisUrl && options.hosted.length > 0) {
+    work.push(
+      import('../events/bullmq-transport.ts').then(({ migratePostgresTransport }) => migratePostgresTransport(url)),
+    )
+  }
+  const failed = (await Promise.allSettled(work)).find((outcome) => outcome.status === 'rejected')
+  if (failed) throw failed.reason
+}
+
+async function openTransport(
+  url: string | undefined,
+  redisUrl: string | undefined,
+  log: FastifyBaseLogger,
+): Promise<Transport> {
+  const { postgresTransport, redisTransport } = await import('../events/bullmq-transport.ts')
+  return redisUrl ? redisTransport(redisUrl, log) : postgresTransport(url!, log)
+}
+
+function nameOf(url: string, embedded: boolean): string {
+  const { host, pathname } = new URL(url)
+  return embedded ? `PostgreSQL, embedded (${host})` : `PostgreSQL at ${host}${pathname}`
+}

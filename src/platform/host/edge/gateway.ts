@@ -1,0 +1,69 @@
+import httpProxy, { type FastifyHttpProxyOptions } from '@fastify/http-proxy'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Contract } from '../../kit/contract.ts'
+import { DeadlineExceeded, Unavailable } from '../../kit/errors.ts'
+import type { Discovery } from '../discovery/discovery.ts'
+import { reused, type SystemTokens } from '../identity/tokens.ts'
+import { DEFAULT_TIMEOUT } from '../request-context.ts'
+import { IDENTITY_HEADER, TIMEOUT_HEADER } from '../rpc/wire.ts'
+
+type Hooks = Required<NonNullable<FastifyHttpProxyOptions['replyOptions']>>
+
+/**
+ * Passes the REST prefixes of a module that runs elsewhere on to one of its instances, with the caller's identity signed.
+ * An instance that cannot be reached or does not answer in time becomes a 503 that names the module.
+ */
+export async function proxyModule(
+  server: FastifyInstance,
+  contract: Contract,
+  options: { discovery: Discovery; tokens: SystemTokens },
+): Promise<void> {
+  const module = contract.name
+  const { discovery, tokens } = options
+  const nobody = reused(() => tokens.identity.sign(module, { identity: null }))
+
+  const rewriteRequestHeaders: Hooks['rewriteRequestHeaders'] = (raw, headers) => {
+    const request = raw as FastifyRequest
+    const { authorization: _verified, ...rest } = headers
+    return {
+      ...rest,
+      [IDENTITY_HEADER]: request.identity ? tokens.identity.sign(module, { identity: request.identity }) : nobody(),
+      [TIMEOUT_HEADER]: String(Math.ceil(request.context.deadline - performance.now())),
+      'x-request-id': request.id,
+      traceparent: request.context.traceparent,
+      'x-forwarded-for': request.ip,
+      'x-forwarded-proto': request.protocol,
+      'x-forwarded-host': request.host,
+    }
+  }
+
+  const onError: Hooks['onError'] = (reply, { error }) => {
+    const late = (error as { statusCode?: number }).statusCode === 504
+    reply.send(late ? new DeadlineExceeded(module, { cause: error }) : new Unavailable(module, { cause: error }))
+  }
+
+  for (const prefix of contract.routes) {
+    const options: FastifyHttpProxyOptions = {
+      upstream: '',
+      prefix,
+      rewritePrefix: prefix,
+      undici: {
+        connections: 128,
+        pipelining: 1,
+        keepAliveTimeout: 4_000,
+        connect: { timeout: 2_000 },
+        headersTimeout: DEFAULT_TIMEOUT,
+        bodyTimeout: 0,
+      },
+      destroyAgent: true,
+      disableRequestLogging: true,
+      replyOptions: {
+        getUpstream: () => discovery.pick(module),
+        rewriteRequestHeaders,
+        onError,
+        retryDelay: () => null,
+      },
+    }
+    await server.register(httpProxy, options)
+  }
+}

@@ -1,0 +1,37 @@
+/** An event as it travels from its outbox to a subscriber. */
+export interface Delivery {
+  id: string
+  /** The publishing module. */
+  publisher: string
+  name: string
+  version: number
+  key: string
+  sequence: number
+  occurredAt: string
+  data: unknown
+  requestId: string | null
+  traceparent: string | null
+}
+
+/** What a subscriber tells the publisher: these events have taken effect. */
+export interface Confirmation {
+  subscriber: string
+  eventIds: string[]
+}
+
+/** What a module finds in its queue: events that it subscribes to, and confirmations of events that it published. */
+export type Message =
+  | { kind: 'event'; id: string; event: Delivery }
+  | { kind: 'confirmation'; id: string; confirmation: Confirmation }
+
+/** Carries messages between modules, at least once, in no order. One queue for each module. */
+export interface Transport {
+  /** For people: what the queues run on. */
+  readonly name: string
+  /** @throws when the queue cannot be reached; nothing may be lost then, so whoever sends keeps it and tries again */
+  send(module: string, messages: readonly Message[]): Promise<void>
+  /** Has every message of a module's queue handled, by this process or another one. A rejection has it tried again later. */
+  receive(module: string, handle: (message: Message) => Promise<void>): Promise<void>
+  /** Ends sending and receiving, within 5 s. */
+  close(): Promise<void>
+}

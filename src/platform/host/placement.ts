@@ -1,0 +1,134 @@
+import type { Contract } from '../kit/contract.ts'
+import type { Manifest } from '../kit/module.ts'
+
+/** Which modules this process hosts, and which it reaches elsewhere. */
+export interface Placement {
+  readonly all: readonly Manifest[]
+  readonly hosted: readonly Manifest[]
+  readonly remote: readonly Manifest[]
+  hosts(module: string): boolean
+  /** The modules that handle an event. */
+  subscribersOf(event: object): readonly string[]
+}
+
+/**
+ * Places the modules of a catalogue, after checking that they fit together and that everything a hosted module calls can
+ * be reached. Returns everything that is wrong, for one message.
+ *
+ * @param modules `all`, `none`, or names
+ * @param reachable whether an address is known for a module that runs elsewhere
+ */
+export function place(
+  catalogue: readonly Manifest[],
+  modules: 'all' | 'none' | readonly string[],
+  reachable: (module: string) => boolean,
+): { placement: Placement; faults: string[] } {
+  const names = catalogue.map(({ contract }) => contract.name)
+  const wanted = modules === 'all' ? names : modules === 'none' ? [] : modules
+  const hosted = catalogue.filter(({ contract }) => wanted.includes(contract.name))
+  const remote = catalogue.filter((manifest) => !hosted.includes(manifest))
+  const placement: Placement = {
+    all: catalogue,
+    hosted,
+    remote,
+    hosts: (module) => hosted.some(({ contract }) => contract.name === module),
+    subscribersOf: (event) =>
+      catalogue
+        .filter(({ subscribes }) => subscribes.some((one) => one === event))
+        .map(({ contract }) => contract.name),
+  }
+  const faults = [
+    ...wanted
+      .filter((name) => !names.includes(name))
+      .map(
+        (name) =>
+          `MODULES names "${name}", which is no module. Known: ${names.join(', ')}. Example: MODULES=${names[0] ?? 'all'}`,
+      ),
+    ...faultsOfCatalogue(catalogue),
+    ...hosted.flatMap(({ contract, uses }) =>
+      uses
+        .filter(({ name }) => names.includes(name) && !placement.hosts(name) && !reachable(name))
+        .map(
+          ({ name }) =>
+            `${variable(name)}_URL is missing: "${contract.name}" is hosted here and calls "${name}", which is not. Example: ${variable(name)}_URL=http://127.0.0.1:8001`,
+        ),
+    ),
+  ]
+  return { placement, faults }
+}
+
+/** A module's name as variables begin with it. */
+export const variable = (module: string): string => module.toUpperCase().replaceAll('-', '_')
+
+/** Everything that is wrong with a set of modules, wherever they run. */
+export function faultsOfCatalogue(catalogue: readonly Manifest[]): string[] {
+  const contracts = catalogue.map(({ contract }) => contract)
+  const events = new Set<object>(contracts.flatMap(({ events }) => Object.values(events)))
+  const faults: string[] = []
+  for (const { contract, uses, subscribes } of catalogue) {
+    if (!/^[a-z][a-z0-9-]*$/.test(contract.name) || contract.name === 'seam')
+      faults.push(
+        `"${contract.name}" cannot be a module's name: lower case letters, digits and hyphens, and not "seam".`,
+      )
+    for (const used of uses) {
+      if (!contracts.includes(used))
+        faults.push(`"${contract.name}" uses "${used?.name}", which is not in the catalogue.`)
+    }
+    for (const event of subscribes) {
+      if (!events.has(event))
+        faults.push(
+          `"${contract.name}" subscribes to ${event ? `"${event.name}"` : 'an event'}, which no contract in the catalogue has.`,
+        )
+    }
+  }
+  faults.push(...doubles(contracts, 'are both called', ({ name }) => [name]))
+  faults.push(...doubles(contracts, 'both claim the REST prefix', ({ routes }) => routes))
+  faults.push(
+    ...doubles(contracts, 'both have the event', ({ events }) =>
+      Object.values(events).map(({ name, version }) => `${name} v${version}`),
+    ),
+  )
+  const cycle = cycleIn(catalogue)
+  if (cycle)
+    faults.push(
+      `Modules call each other in a circle: ${cycle.join(' -> ')}. Let one of them learn from the other's events instead.`,
+    )
+  return faults
+}
+
+function doubles(
+  contracts: readonly Contract[],
+  what: string,
+  values: (contract: Contract) => readonly string[],
+): string[] {
+  const owners = new Map<string, string>()
+  const faults: string[] = []
+  for (const contract of contracts) {
+    for (const value of values(contract)) {
+      const owner = owners.get(value)
+      if (owner !== undefined) faults.push(`"${owner}" and "${contract.name}" ${what} "${value}".`)
+      owners.set(value, contract.name)
+    }
+  }
+  return faults
+}
+
+function cycleIn(catalogue: readonly Manifest[]): string[] | undefined {
+  const uses = new Map(catalogue.map((manifest) => [manifest.contract.name, manifest.uses.map((used) => used?.name)]))
+  const done = new Set<string>()
+  const visit = (name: string, path: string[]): string[] | undefined => {
+    if (path.includes(name)) return [...path.slice(path.indexOf(name)), name]
+    if (done.has(name)) return undefined
+    for (const next of uses.get(name) ?? []) {
+      const cycle = visit(next, [...path, name])
+      if (cycle) return cycle
+    }
+    done.add(name)
+    return undefined
+  }
+  for (const name of uses.keys()) {
+    const cycle = visit(name, [])
+    if (cycle) return cycle
+  }
+  return undefined
+}

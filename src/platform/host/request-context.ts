@@ -1,0 +1,121 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { randomBytes, randomUUID } from 'node:crypto'
+import type { CallContext } from '../kit/call-context.ts'
+import type { Identity } from '../kit/permissions.ts'
+
+/** The most that another process of the system may ask for, in milliseconds: 60 s. */
+const LONGEST_TIMEOUT = 60_000
+
+/** How long a request, a call or an event may take when nobody says otherwise: 10 s. */
+export const DEFAULT_TIMEOUT = 10_000
+
+const current = new AsyncLocalStorage<RequestContext>()
+
+/** Anybody who waits for something that must end by the deadline. */
+export interface Waiter {
+  expire(): void
+}
+
+/**
+ * The context of one request, remote call or event in this process. It owns the only timer of the request's deadline,
+ * started when somebody first waits on it, so that a request that makes no call pays for none.
+ */
+export class RequestContext implements CallContext, Waiter {
+  identity: Identity | null = null
+  readonly requestId: string
+  readonly traceparent: string | undefined
+  readonly deadline: number
+  #controller: AbortController | undefined
+  #waiters = new Set<Waiter>()
+  #timer: NodeJS.Timeout | undefined
+  #ended = false
+
+  constructor(from: { requestId?: string | undefined; traceparent?: string | undefined; timeout?: number } = {}) {
+    this.requestId = from.requestId ?? randomUUID()
+    this.traceparent = from.traceparent
+    this.deadline = performance.now() + (from.timeout ?? DEFAULT_TIMEOUT)
+  }
+
+  /** The context of the code that is running, if any. */
+  static current(): RequestContext | undefined {
+    return current.getStore()
+  }
+
+  /** Runs a function, and all that follows from it, in this context. */
+  run<T>(work: () => T): T {
+    return current.run(this, work)
+  }
+
+  /** A context with less time for one part of the work. It ends with this one; {@link forget} it when it has ended. */
+  within(timeout: number): RequestContext {
+    const left = Math.min(timeout, this.deadline - performance.now())
+    const part = new RequestContext({ requestId: this.requestId, traceparent: this.traceparent, timeout: left })
+    part.identity = this.identity
+    this.await(part)
+    return part
+  }
+
+  /** The same context for a request that another process has sent: it waits as long as that one says, at most 60 s. */
+  limitedBy(milliseconds: string | string[] | undefined): RequestContext {
+    const timeout = Number(milliseconds)
+    return new RequestContext({
+      requestId: this.requestId,
+      traceparent: this.traceparent,
+      timeout: timeout > 0 ? Math.min(timeout, LONGEST_TIMEOUT) : DEFAULT_TIMEOUT,
+    })
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#ended) this.#controller.abort()
+      else this.#startTimer()
+    }
+    return this.#controller.signal
+  }
+
+  /** Has `waiter.expire()` called when the deadline passes or the caller goes away, unless {@link forget} comes first. */
+  await(waiter: Waiter): void {
+    this.#waiters.add(waiter)
+    this.#startTimer()
+  }
+
+  forget(waiter: Waiter): void {
+    this.#waiters.delete(waiter)
+  }
+
+  /** As part of another context, it ends with that one. */
+  expire(): void {
+    this.end()
+  }
+
+  /** Ends the context: aborts what still goes on in it, and frees the timer. */
+  end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    clearTimeout(this.#timer)
+    for (const waiter of this.#waiters) waiter.expire()
+    this.#waiters.clear()
+    this.#controller?.abort()
+  }
+
+  #startTimer(): void {
+    if (this.#timer || this.#ended) return
+    this.#timer = setTimeout(() => this.end(), Math.max(0, this.deadline - performance.now()))
+    this.#timer.unref()
+  }
+}
+
+// https://www.w3.org/TR/trace-context/#traceparent-header
+const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
+
+/** A trace context that was received, if it is well formed, else a new one. */
+export function traceparentOf(header: string | undefined): string {
+  if (header && TRACEPARENT.test(header)) return header
+  return `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`
+}
+
+/** A request id that was received, if it is 1–128 letters, digits and `._-`, else undefined. */
+export function requestIdOf(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && /^[\w.-]{1,128}$/.test(header) ? header : undefined
+}

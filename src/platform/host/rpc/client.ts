@@ -1,0 +1,96 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { CallOptions, Client, Contract } from '../../kit/contract.ts'
+import { BadInput, DeadlineExceeded, Divergence } from '../../kit/errors.ts'
+import { codecOf, roundTrip } from '../codec.ts'
+import { RequestContext } from '../request-context.ts'
+import type { CallStatistics } from './call-stats.ts'
+import type { Adapter, Target } from './target.ts'
+
+/**
+ * Makes what `app.call(contract)` returns: the contract's procedures as functions, the same for every adapter.
+ * A call belongs to the request in whose course it is made, and ends by that request's deadline whatever the far side does.
+ *
+ * With `strict`, arguments must survive a trip over the network unchanged, arrive frozen, and stay as they are meanwhile.
+ */
+export function createClient<C extends Contract>(
+  contract: C,
+  options: { caller: string; adapter: Adapter; strict: boolean; statistics: CallStatistics },
+): Client<C> {
+  const client: Record<string, unknown> = {}
+  for (const name of Object.keys(contract.procedures)) {
+    const target = options.adapter.target(options.caller, contract, name)
+    client[name] = callable(contract, name, options.strict ? strictly(contract, name, target) : target, options)
+  }
+  return Object.freeze(client) as Client<C>
+}
+
+function callable(
+  contract: Contract,
+  name: string,
+  target: Target,
+  options: { caller: string; statistics: CallStatistics },
+) {
+  const module = contract.name
+  const codec = codecOf(contract.procedures[name]!.input)
+  const stats = options.statistics.of(options.caller, module, name)
+
+  const start = (input: unknown, context: RequestContext): Promise<unknown> => {
+    const started = performance.now()
+    if (started >= context.deadline) return Promise.reject(new DeadlineExceeded(module))
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error) => {
+        context.forget(waiter)
+        stats.ended(performance.now() - started, true)
+        reject(error)
+      }
+      const waiter = { expire: () => fail(new DeadlineExceeded(module)) }
+      context.await(waiter)
+      try {
+        Promise.resolve(target.invoke(input, context)).then(
+          (output) => {
+            context.forget(waiter)
+            stats.ended(performance.now() - started, false)
+            resolve(output)
+          },
+          (error) => fail(target.failure(error)),
+        )
+      } catch (error) {
+        fail(target.failure(error))
+      }
+    })
+  }
+
+  return (input: unknown, callOptions?: CallOptions): Promise<unknown> => {
+    if (!codec.check(input)) {
+      return Promise.reject(new BadInput(module, codec.faults(input), `${module}.${name} was called with a bad input.`))
+    }
+    const request = RequestContext.current()
+    if (request && callOptions?.timeout === undefined) return start(input, request)
+    const timeout = callOptions?.timeout
+    const own = request ? request.within(timeout!) : new RequestContext(timeout === undefined ? {} : { timeout })
+    return own
+      .run(() => start(input, own))
+      .finally(() => {
+        request?.forget(own)
+        own.end()
+      })
+  }
+}
+
+function strictly(contract: Contract, name: string, target: Target): Target {
+  const codec = codecOf(contract.procedures[name]!.input)
+  return {
+    failure: (error) => target.failure(error),
+    async invoke(input, context) {
+      const { value, difference } = roundTrip(codec, input)
+      if (difference)
+        throw new Divergence(contract.name, name, `the input would not survive a remote call: ${difference}`)
+      const answer = (async () => target.invoke(value, context))()
+      await answer.catch(() => {})
+      if (!isDeepStrictEqual(roundTrip(codec, input).value, value)) {
+        throw new Divergence(contract.name, name, 'the caller changed the input while the call was under way')
+      }
+      return answer
+    },
+  }
+}

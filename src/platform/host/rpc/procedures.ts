@@ -1,0 +1,89 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { CallContext } from '../../kit/call-context.ts'
+import type { Contract } from '../../kit/contract.ts'
+import { BadInput, CallFailed, DeadlineExceeded, Divergence, SeamError, Unavailable } from '../../kit/errors.ts'
+import { codecOf, deepFreeze, roundTrip } from '../codec.ts'
+import type { Adapter, Target } from './target.ts'
+
+type Handler = (input: unknown, context: CallContext) => unknown
+
+/**
+ * The procedures that this process implements. As an {@link Adapter} it is the local one: a call is a function call.
+ * Servers of remote adapters answer from it as well, so that all callers meet the same behaviour.
+ *
+ * With `strict`, results must survive a trip over the network unchanged ({@link Divergence} if not) and arrive frozen.
+ */
+export class Procedures implements Adapter {
+  readonly #targets = new Map<string, Target>()
+  readonly #strict: boolean
+  readonly #log: FastifyBaseLogger
+
+  constructor(options: { strict: boolean; log: FastifyBaseLogger }) {
+    this.#strict = options.strict
+    this.#log = options.log
+  }
+
+  /** @returns the procedures of the contract that have no implementation, and those that it does not name */
+  implement(contract: Contract, handlers: Record<string, Handler>): string[] {
+    for (const [name, handler] of Object.entries(handlers)) {
+      const failure = (error: unknown) => this.#failure(contract, name, error)
+      const invoke = this.#strict && contract.procedures[name] ? strictly(contract, name, handler) : handler
+      this.#targets.set(`${contract.name}.${name}`, { invoke, failure })
+    }
+    const [named, given] = [Object.keys(contract.procedures), Object.keys(handlers)]
+    return [
+      ...named
+        .filter((name) => !given.includes(name))
+        .map((name) => `"${contract.name}" does not implement its procedure "${name}".`),
+      ...given
+        .filter((name) => !named.includes(name))
+        .map((name) => `"${contract.name}" implements "${name}", which its contract does not name.`),
+    ]
+  }
+
+  target(_caller: string, contract: Contract, procedure: string): Target {
+    const key = `${contract.name}.${procedure}`
+    // Looked up at the first call: modules are built in turn, and may ask for each other before all are there.
+    let found: Target | undefined
+    const get = () => {
+      found ??= this.#targets.get(key)
+      if (!found) throw new Unavailable(contract.name)
+      return found
+    }
+    return {
+      invoke: (input, context) => (found ?? get()).invoke(input, context),
+      failure: (error) => found?.failure(error) ?? (error as Error),
+    }
+  }
+
+  #failure(contract: Contract, procedure: string, error: unknown): Error {
+    if (error instanceof DeadlineExceeded || error instanceof Unavailable || error instanceof Divergence) return error
+    if (error instanceof SeamError && error.module === contract.name) {
+      if (error instanceof BadInput || error instanceof CallFailed) return error
+      const declared = contract.procedures[procedure]?.throws.includes(error.code)
+      const Declared = contract.errors[error.code]
+      if (declared && Declared && error instanceof Declared) return error
+    }
+    this.#log.error(
+      { err: error, module: contract.name, procedure },
+      'a procedure failed with an error that its contract does not name',
+    )
+    return new CallFailed(contract.name, procedure, { cause: error })
+  }
+}
+
+function strictly(contract: Contract, procedure: string, handler: Handler): Handler {
+  const codec = codecOf(contract.procedures[procedure]!.output)
+  return async (input, context) => {
+    const output = await handler(input, context)
+    const faults = codec.faults(output)
+    const complaint = faults.length > 0 ? faults.map((fault) => `${fault.path} ${fault.message}`).join(', ') : undefined
+    if (complaint)
+      throw new Divergence(contract.name, procedure, `the result is not what the contract says: ${complaint}`)
+    const { value, difference } = roundTrip(codec, output)
+    if (difference)
+      throw new Divergence(contract.name, procedure, `the result would not survive a remote call: ${difference}`)
+    deepFreeze(output)
+    return value
+  }
+}

@@ -1,0 +1,62 @@
+import type { Contract } from '../../kit/contract.ts'
+import {
+  BadInput,
+  CallFailed,
+  DeadlineExceeded,
+  Divergence,
+  type Fault,
+  type SeamError,
+  Unavailable,
+} from '../../kit/errors.ts'
+
+/** Where procedures are served. Nothing answers below it without a valid service token. */
+export const RPC_PREFIX = '/_seam'
+
+/** Headers between processes. From outside they count for nothing: each is signed, or believed only beside a signed one. */
+export const SERVICE_HEADER = 'x-seam-service'
+export const IDENTITY_HEADER = 'x-seam-identity'
+/** Milliseconds that the caller still waits: relative, because clocks differ. */
+export const TIMEOUT_HEADER = 'x-seam-timeout'
+
+/** An error on its way between processes. */
+export interface WireError {
+  module: string
+  code: string
+  message: string
+  details?: unknown
+}
+
+export function encodeError(error: SeamError): WireError {
+  return {
+    module: error.module,
+    code: error.code,
+    message: error.message,
+    ...(error.details !== undefined && { details: error.details }),
+  }
+}
+
+/** The error as it was thrown on the far side: the same class, code and details. What is not understood is {@link Unavailable}. */
+export function decodeError(contract: Contract, procedure: string, error: unknown): Error {
+  if (!isWireError(error)) return new Unavailable(contract.name)
+  const Declared = error.module === contract.name ? contract.errors[error.code] : undefined
+  if (Declared) return Reflect.construct(Declared, [error.details])
+  switch (error.code) {
+    case 'BadInput':
+      return new BadInput(error.module, (error.details as { errors: Fault[] } | undefined)?.errors ?? [], error.message)
+    case 'DeadlineExceeded':
+      return new DeadlineExceeded(error.module)
+    case 'Divergence':
+      return new Divergence(contract.name, procedure, error.message.replace(`${contract.name}.${procedure}: `, ''))
+    case 'CallFailed':
+      return new CallFailed(contract.name, procedure)
+    default:
+      return new Unavailable(error.module)
+  }
+}
+
+const isWireError = (value: unknown): value is WireError =>
+  typeof value === 'object' &&
+  value !== null &&
+  typeof (value as WireError).module === 'string' &&
+  typeof (value as WireError).code === 'string' &&
+  typeof (value as WireError).message === 'string'

@@ -1,0 +1,147 @@
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { Sql } from 'postgres'
+import type { TObject } from 'typebox'
+import type { Client, Contract, ContractEvent, EventType } from '../kit/contract.ts'
+import type { Manifest, ModuleServices } from '../kit/module.ts'
+import type { Identity } from '../kit/permissions.ts'
+import type { Transaction } from '../kit/tables.ts'
+import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
+import type { Message, Transport } from './events/delivery.ts'
+import { channelOf, confirm, publish } from './events/outbox.ts'
+import { createRelay } from './events/relay.ts'
+import { Subscriber } from './events/subscriber.ts'
+import { healthContract } from './health.ts'
+import { signedCursors } from './identity/cursors.ts'
+import type { Sessions } from './identity/sessions.ts'
+import { type SystemTokens, USER_TOKEN_LIFETIME } from './identity/tokens.ts'
+import type { Placement } from './placement.ts'
+import type { Procedures } from './rpc/procedures.ts'
+import { Sweep } from './sweep.ts'
+
+/** What the host gives every module that it runs. */
+export interface Surroundings {
+  readonly placement: Placement
+  readonly procedures: Procedures
+  readonly transport: Transport
+  readonly sessions: Sessions
+  readonly tokens: SystemTokens
+  readonly secret: string
+  readonly settings: Readonly<Record<string, unknown>>
+  readonly log: FastifyBaseLogger
+  urlOf(module: string): string
+  clientOf<C extends Contract>(caller: string, contract: C): Client<C>
+}
+
+/** One module hosted by this process: its database, its services, and what runs for it in the background. */
+export class RunningModule {
+  readonly manifest: Manifest
+  /** What is wrong with how its plugin used the services; complete once the plugin has been built. */
+  readonly faults: string[] = []
+  readonly services: ModuleServices
+  readonly #database: ModuleDatabase
+  readonly #subscriber: Subscriber
+  readonly #relay: Sweep
+  readonly #sweeps: Sweep[] = []
+  readonly #transport: Transport
+  readonly #handled = new Set<object>()
+  #unlisten: (() => Promise<void>) | undefined
+
+  constructor(manifest: Manifest, around: Surroundings) {
+    const { name } = manifest.contract
+    const log = around.log.child({ module: name })
+    this.manifest = manifest
+    this.#transport = around.transport
+    this.#database = openModuleDatabase(name, around.urlOf(name))
+    this.#subscriber = new Subscriber(name, { db: this.#database.db, transport: around.transport, log })
+    this.#relay = createRelay(name, { db: this.#database.sql, transport: around.transport, log })
+    this.services = this.#services(manifest, around, log)
+    around.procedures.implement(healthContract(name), { $health: () => this.#ping(this.#database.sql) })
+  }
+
+  /** Everything that keeps the module from running, after its plugin has been built. */
+  get allFaults(): string[] {
+    const { contract, subscribes } = this.manifest
+    const unhandled = subscribes.filter((event) => !this.#handled.has(event))
+    return [
+      ...this.faults,
+      ...unhandled.map((event) => `"${contract.name}" subscribes to "${event.name}" and does not handle it.`),
+    ]
+  }
+
+  /** Begins to relay, to handle events and to sweep. */
+  async start(): Promise<void> {
+    const { name } = this.manifest.contract
+    await this.#transport.receive(name, (message) => this.#receive(message))
+    const { unlisten } = await this.#database.sql.listen(
+      channelOf(name),
+      () => this.#relay.wake(),
+      () => this.#relay.wake(),
+    )
+    this.#unlisten = unlisten
+    for (const sweep of [this.#relay, ...this.#sweeps]) sweep.start()
+  }
+
+  /** Ends what runs in the background. Requests and calls are still answered. */
+  async stop(): Promise<void> {
+    await Promise.all([this.#relay, ...this.#sweeps].map((sweep) => sweep.stop()))
+    await this.#subscriber.flush()
+    await this.#unlisten?.().catch(() => {})
+  }
+
+  async close(): Promise<void> {
+    await this.#database.close()
+  }
+
+  async #receive(message: Message): Promise<void> {
+    if (message.kind === 'event') await this.#subscriber.receive(message.event)
+    else await confirm(this.#database.sql, message.confirmation.subscriber, message.confirmation.eventIds)
+  }
+
+  async #ping(db: Sql): Promise<object> {
+    await db`select 1`
+    return {}
+  }
+
+  #services(manifest: Manifest, around: Surroundings, log: FastifyBaseLogger): ModuleServices {
+    const { contract, settings } = manifest
+    return {
+      settings: settingsOf(settings, around.settings),
+      db: this.#database.db,
+      cursors: signedCursors(around.secret, contract.name),
+      call: (other) => {
+        if (!manifest.uses.includes(other)) {
+          this.faults.push(`"${contract.name}" calls "${other.name}", which its manifest does not name in \`uses\`.`)
+        }
+        return around.clientOf(contract.name, other)
+      },
+      implement: (procedures) => {
+        this.faults.push(...around.procedures.implement(contract, procedures as Parameters<Procedures['implement']>[1]))
+      },
+      subscribe: (event: EventType, handle: Parameters<Subscriber['on']>[1]) => {
+        if (!manifest.subscribes.includes(event as ContractEvent)) {
+          this.faults.push(
+            `"${contract.name}" handles "${event.name}", which its manifest does not name in \`subscribes\`.`,
+          )
+        }
+        this.#handled.add(event)
+        this.#subscriber.on(event as ContractEvent, handle)
+      },
+      publish: (tx: Transaction, event: EventType, data: unknown) =>
+        publish(tx, event as ContractEvent, data, around.placement.subscribersOf(event)),
+      sweep: ({ name, every, run }) => {
+        const sweep = new Sweep({ name, interval: every, run, log })
+        this.#sweeps.push(sweep)
+        return sweep
+      },
+      signIn: async (request: FastifyRequest, identity: Identity) => {
+        await around.sessions.start(request, identity)
+        return { token: around.tokens.user.sign('api', identity), expiresIn: USER_TOKEN_LIFETIME }
+      },
+    } as ModuleServices
+  }
+}
+
+function settingsOf(schema: TObject | undefined, all: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const names = Object.keys(schema?.properties ?? {})
+  return Object.fromEntries(names.filter((name) => all[name] !== undefined).map((name) => [name, all[name]]))
+}

@@ -1,0 +1,14 @@
+import type { Identity } from './permissions.ts'
+
+/** What goes along with a request wherever it goes: through calls, processes and events. */
+export interface CallContext {
+  /** The user behind the request, verified at the edge; null for nobody or for the system itself. */
+  readonly identity: Identity | null
+  readonly requestId: string
+  /** W3C trace context, as it came or was made. */
+  readonly traceparent: string | undefined
+  /** When the answer is of no use any more: milliseconds on this process's monotonic clock (`performance.now()`). */
+  readonly deadline: number
+  /** Aborted when the deadline has passed or the caller has gone. Hand it to whatever takes one. */
+  readonly signal: AbortSignal
+}
