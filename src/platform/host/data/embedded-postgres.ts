@@ -11,7 +11,10 @@ import { deadlineIn, until } from './embedded-postgres/until.ts'
 export { EmbeddedPostgresError }
 
 export interface EmbeddedPostgresOptions {
-  /** Where data, password and log are kept, such as `./.data/postgres`. Made if missing. Everybody who names it shares one server. */
+  /**
+   * Where data, password and log are kept, such as `./.data/postgres`. Made if missing. Everybody who names it shares
+   * one server.
+   */
   readonly folder: string
   /** Is told, in a sentence each, what takes time: the first start, other starts, the stop (default: nobody is). */
   readonly log?: (line: string) => void
@@ -21,19 +24,21 @@ export interface EmbeddedPostgres {
   /** `postgres://seam:<password>@127.0.0.1:<port>/seam`; the user `seam` is a superuser. */
   readonly url: string
   /**
-   * Ends the use of the server; the last user's release stops it, which disconnects whoever is still connected. May be called
-   * again, to no effect. Rejects with EmbeddedPostgresError when the server has not stopped within 15 seconds.
+   * Ends the use of the server; the last user's release stops it, which disconnects whoever is still connected. May be
+   * called again, to no effect. Rejects with EmbeddedPostgresError when the server has not stopped within 15 seconds.
    */
   release(): Promise<void>
 }
 
 /**
- * Runs the PostgreSQL that npm installed, for machines without one. Processes, and parts of a process, that name the same folder
- * share one server: the first to acquire starts it (about 1 s the first time, 0.3 s later, 10 ms when it runs), the last to
- * release stops it. A user that is killed counts as gone; a server that is killed is recovered by the next to acquire.
+ * Runs the PostgreSQL that npm installed, for machines without one. Processes, and parts of a process, that name the
+ * same folder share one server: the first to acquire starts it (under 1 s the first time, 50 ms later, 2 ms when it
+ * runs), the last to release stops it. A user that is killed counts as gone; a server that is killed is recovered by
+ * the next to acquire.
  *
- * It listens on 127.0.0.1 only, asks for a password that is in a file readable by its owner alone, and keeps its port from one
- * start to the next where it can. It runs under root too, as another user. It installs no signal handlers and keeps no process alive.
+ * It listens on 127.0.0.1 only, asks for a password that is in a file readable by its owner alone, and keeps its port
+ * from one start to the next where it can. It runs under root too, as another user. It installs no signal handlers and
+ * keeps no process alive.
  *
  * @throws EmbeddedPostgresError when it cannot run here, or is not ready within 60 seconds; the message says what to do.
  *

@@ -37,6 +37,10 @@ export async function proxyModule(
     }
   }
 
+  // They speak of the connection to the module, not of the one to the client.
+  const rewriteHeaders: Hooks['rewriteHeaders'] = ({ connection: _connection, 'keep-alive': _keepAlive, ...headers }) =>
+    headers
+
   const onError: Hooks['onError'] = (reply, { error }) => {
     const late = (error as { statusCode?: number }).statusCode === 504
     reply.send(late ? new DeadlineExceeded(module, { cause: error }) : new Unavailable(module, { cause: error }))
@@ -60,6 +64,7 @@ export async function proxyModule(
       replyOptions: {
         getUpstream: () => discovery.pick(module),
         rewriteRequestHeaders,
+        rewriteHeaders,
         onError,
         retryDelay: () => null,
       },

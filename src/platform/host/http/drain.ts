@@ -9,6 +9,7 @@ import type { FastifyInstance } from 'fastify'
  */
 export async function drain(server: FastifyInstance, milliseconds: number): Promise<void> {
   if (!server.server.listening) return
+  server.draining = true
   Server.prototype.close.call(server.server)
   const until = performance.now() + milliseconds
   while (performance.now() < until && (await openConnections(server)) > 0) {

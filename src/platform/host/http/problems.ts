@@ -35,7 +35,10 @@ const CODES: Record<number, string> = {
 
 /** Answers a request with an error, as `application/problem+json`. What is not meant for the outside goes to the log only. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const known = error instanceof SeamError ? error : translate(error as FastifyError)
+  const known =
+    error instanceof SeamError
+      ? error
+      : translate(error as FastifyError, request.routeOptions?.config?.module ?? 'seam')
   if (known.status >= 500) request.log.error({ err: error, module: known.module }, 'a request failed')
   if (known.status === 503) reply.header('retry-after', RETRY_AFTER)
   if (known.status === 401) reply.header('www-authenticate', 'Bearer realm="seam"')
@@ -64,12 +67,12 @@ export function notFound(request: FastifyRequest, reply: FastifyReply): void {
 
 const PARTS: Record<string, string> = { body: '/body', querystring: '/query', params: '/path', headers: '/header' }
 
-function translate(error: FastifyError): SeamError {
+function translate(error: FastifyError, module: string): SeamError {
   if (error.validation) {
     const part = PARTS[error.validationContext ?? 'body'] ?? ''
     const faults = faultsOf(error.validation as Parameters<typeof faultsOf>[0])
     return new BadInput(
-      'seam',
+      module,
       faults.map((fault) => ({ ...fault, path: part + fault.path })),
     )
   }
@@ -79,7 +82,7 @@ function translate(error: FastifyError): SeamError {
       error instanceof SyntaxError || error.code === 'FST_ERR_CTP_INVALID_JSON_BODY'
         ? 'The body is not valid JSON.'
         : error.message
-    return new SeamError({ module: 'seam', code: CODES[status] ?? 'BadInput', status, message })
+    return new SeamError({ module, code: CODES[status] ?? 'BadInput', status, message })
   }
-  return new SeamError({ module: 'seam', code: 'Internal', status: 500, message: 'Something went wrong on our side.' })
+  return new SeamError({ module, code: 'Internal', status: 500, message: 'Something went wrong on our side.' })
 }

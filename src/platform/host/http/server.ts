@@ -12,17 +12,24 @@ declare module 'fastify' {
     /** What goes along with this request. */
     context: RequestContext
   }
+  interface FastifyInstance {
+    /** True while the server asks its clients to let go of their connections; see `drain.ts`. */
+    draining: boolean
+  }
 }
 
 /**
  * A Fastify instance with the conventions of the REST API: problem+json for every error, request ids and trace contexts,
  * a context with a deadline for each request, strict validation of bodies, bounded sizes and times.
  */
-export function createServer(options: { log: FastifyBaseLogger; trustProxy: readonly string[] }): FastifyInstance {
+export function createServer(options: {
+  log: FastifyBaseLogger
+  trustProxy: readonly string[] | true
+}): FastifyInstance {
   const server = fastify({
     loggerInstance: options.log,
     logController: new LogController({ requestIdLogLabel: 'requestId', disableRequestLogging: true }),
-    trustProxy: options.trustProxy.length > 0 ? [...options.trustProxy] : false,
+    trustProxy: options.trustProxy === true || (options.trustProxy.length > 0 && [...options.trustProxy]),
     bodyLimit: BODY_LIMIT,
     // Longer than a proxy in front keeps its connections (nginx: 60 s), so that it never writes into a closing one.
     keepAliveTimeout: 75_000,
@@ -40,25 +47,22 @@ export function createServer(options: { log: FastifyBaseLogger; trustProxy: read
   server.setNotFoundHandler(notFound)
   server.decorateRequest('context', null as unknown as RequestContext)
   server.decorateRequest('identity', null)
+  server.decorate('draining', false)
   server.addHook('onRequest', (request, reply, done) => {
     request.context = new RequestContext({
       requestId: request.id,
       traceparent: traceparentOf(request.headers.traceparent as string | undefined),
     })
     reply.header('x-request-id', request.id)
+    if (server.draining) reply.header('connection', 'close')
     done()
   })
   // The body has been read by now; events of its stream would have lost the context.
   server.addHook('preValidation', (request, _reply, done) => request.context.run(done))
   server.addHook('onResponse', (request, reply, done) => {
     request.context.end()
-    if (request.log.isLevelEnabled?.('info')) {
-      const { method, url } = request
-      request.log.info(
-        { method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 },
-        'answered',
-      )
-    }
+    const { method, url } = request
+    request.log.info({ method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 }, 'answered')
     done()
   })
   server.addHook('onRequestAbort', (request, done) => {

@@ -39,7 +39,6 @@ function tokens<T>(secret: string, purpose: string, lifetime: number, shape: TSc
           requiredClaims: ['exp', 'aud'],
           clockTolerance: 5000,
           cache: 1000,
-          cacheKeyBuilder: (text) => text,
         })
         verifiers.set(audience, verify)
       }

@@ -1,4 +1,5 @@
-// patches/postgres+3.4.9.patch replaces the queue of postgres.js, which slows down as it is used. These tests fail without it.
+// patches/postgres+3.4.9.patch replaces the queue of postgres.js, which slows down as it is used. These tests fail
+// without it.
 import { createRequire } from 'node:module'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'

@@ -37,9 +37,9 @@ export interface AccountOptions {
 }
 
 /**
- * Chooses the account: this process's own, except that PostgreSQL refuses to run as root. Root runs it as the owner of the
- * existing data, else as `postgres`, else as `nobody`. Where that user may not enter a parent folder, as in a checkout below
- * /root, it is given the one capability of passing through; nothing changes hands or modes.
+ * Chooses the account: this process's own, except that PostgreSQL refuses to run as root. Root runs it as the owner of
+ * the existing data, else as `postgres`, else as `nobody`. Where that user may not enter a parent folder, as in a
+ * checkout below /root, it is given the one capability of passing through; nothing changes hands or modes.
  *
  * @throws EmbeddedPostgresError when no user is there to run it, or the user cannot get to the folders.
  */

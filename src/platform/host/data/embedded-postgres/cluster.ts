@@ -23,8 +23,8 @@ const unfinished = 'unfinished-'
 const settings = ['max_connections=300', 'shared_buffers=64MB']
 
 /**
- * Makes the cluster with its database `seam`. It comes into being at once, by a rename: whatever is killed on the way leaves
- * nothing behind but a folder that the next attempt removes.
+ * Makes the cluster with its database `seam`. It comes into being at once, by a rename: whatever is killed on the way
+ * leaves nothing behind but a folder that the next attempt removes.
  *
  * @throws EmbeddedPostgresError with the last lines of initdb's output.
  */

@@ -1,6 +1,6 @@
 /**
- * Everything that keeps the embedded PostgreSQL from running, in sentences that say what is wrong and what to do about it.
- * `cause` carries the underlying error where there is one.
+ * Everything that keeps the embedded PostgreSQL from running, in sentences that say what is wrong and what to do about
+ * it. `cause` carries the underlying error where there is one.
  */
 export class EmbeddedPostgresError extends Error {
   override name = 'EmbeddedPostgresError'

@@ -14,12 +14,12 @@ const statements = {
 const held = new Set<DatabaseSync>()
 
 /**
- * Takes a lock on `file`: `shared` with any number of other holders, or `exclusive` of all others, in this process and in every
- * other one. Returns `undefined`, at once, when somebody holds it in a way that forbids this.
+ * Takes a lock on `file`: `shared` with any number of other holders, or `exclusive` of all others, in this process and
+ * in every other one. Returns `undefined`, at once, when somebody holds it in a way that forbids this.
  *
- * The kernel keeps the lock and drops it when its holder dies, however it dies, so no lock is ever stale and none has to be
- * stolen. Node offers no file locks, SQLite does: the file is a database that stays empty. Nothing else in this process may
- * open the file, because closing a file drops a process's locks on it.
+ * The kernel keeps the lock and drops it when its holder dies, however it dies, so no lock is ever stale and none has
+ * to be stolen. Node offers no file locks, SQLite does: the file is a database that stays empty. Nothing else in this
+ * process may open the file, because closing a file drops a process's locks on it.
  *
  * @example
  * const lock = tryLock('.data/postgres/mutex.lock', 'exclusive')

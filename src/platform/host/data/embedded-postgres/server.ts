@@ -35,14 +35,17 @@ export async function findPostmaster(data: string): Promise<Postmaster | undefin
     return { pid, port: Number(lines[3]), ready: lines[7]?.trim() === 'ready' }
   }
   // PostgreSQL sees through a file whose process is dead. It would take any other process of that number for a server.
-  if (!pid || exists(pid)) await rm(file, { force: true })
+  if (!pid || signal(pid, 0)) await rm(file, { force: true })
   return undefined
 }
 
 async function isPostmaster(pid: number, data: string): Promise<boolean> {
-  if (process.platform !== 'linux') return exists(pid)
+  if (!signal(pid, 0)) return false
+  const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => undefined)
+  // Where the system does not tell, the number has to do.
+  if (commandLine === undefined) return signal(pid, 0)
   // It is empty for a dead process that its parent has not yet noticed.
-  const [program = '', ...args] = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0')
+  const [program = '', ...args] = commandLine.split('\0')
   if (basename(program) !== 'postgres') return false
   if (args.includes(data)) return true
   throw new EmbeddedPostgresError(
@@ -51,16 +54,18 @@ async function isPostmaster(pid: number, data: string): Promise<boolean> {
   )
 }
 
-function exists(pid: number): boolean {
+/** Returns whether there is such a process; one that belongs to somebody else is there, and does not get the signal. */
+function signal(pid: number, name: NodeJS.Signals | 0): boolean {
   try {
-    return process.kill(pid, 0)
+    return process.kill(pid, name)
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
   }
 }
 
 /**
- * Starts the server unless it runs, waits until it accepts connections (after a crash it recovers first), and returns its port.
+ * Starts the server unless it runs, waits until it accepts connections (after a crash it recovers first), and returns
+ * its port.
  *
  * @throws EmbeddedPostgresError when PostgreSQL gives up, with its last messages, or when the deadline passes.
  */
@@ -95,17 +100,8 @@ interface Attempt {
 
 async function launch({ data, log, program, account }: ServerOptions): Promise<Attempt> {
   const port = await freePort(await previousPort(data))
-  const settings = [
-    '-D',
-    data,
-    '-p',
-    String(port),
-    '-c',
-    'listen_addresses=127.0.0.1',
-    '-c',
-    'unix_socket_directories=',
-  ]
-  const command = account.command(program, settings)
+  const settings = [`port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories=']
+  const command = account.command(program, ['-D', data, ...settings.flatMap((setting) => ['-c', setting])])
   const output = await open(log, 'a', 0o600)
   try {
     if ((await output.stat()).size > logLimit) await output.truncate()
@@ -144,7 +140,7 @@ async function messagesOf(attempt: Attempt, log: string): Promise<string> {
  */
 export async function stopServer(data: string, { pid }: Postmaster, deadline: number): Promise<void> {
   // What "pg_ctl stop -m fast" sends; pg_ctl itself would look for the outcome in steps of 100 ms.
-  process.kill(pid, 'SIGINT')
+  signal(pid, 'SIGINT')
   const stopped = await until(deadline, async () => ((await isPostmaster(pid, data)) ? undefined : true))
   if (!stopped) {
     throw new EmbeddedPostgresError(
@@ -153,10 +149,12 @@ export async function stopServer(data: string, { pid }: Postmaster, deadline: nu
   }
 }
 
-/** The port of the last start, which is found free again more often than not: bookmarks and psql histories stay valid. */
+/**
+ * The port of the last start, which is mostly free again: pools reconnect, and what was pasted into a tool stays valid.
+ */
 async function previousPort(data: string): Promise<number> {
   const options = await readFile(join(data, 'postmaster.opts'), 'utf8').catch(undefinedIfMissing)
-  return Number(/"-p" "(\d+)"/.exec(options ?? '')?.[1] ?? 0)
+  return Number(/"port=(\d+)"/.exec(options ?? '')?.[1] ?? 0)
 }
 
 async function freePort(preferred: number): Promise<number> {

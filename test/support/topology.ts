@@ -1,0 +1,114 @@
+import pino from 'pino'
+import { type App, buildApp } from '../../src/app.ts'
+import { readConfig } from '../../src/config.ts'
+import { catalogue } from '../../src/modules/catalogue.ts'
+import { variable } from '../../src/platform/host/placement.ts'
+import type { Manifest } from '../../src/platform/kit/module.ts'
+import { freshDatabase } from './database.ts'
+import { freePorts } from './ports.ts'
+import { freshRedis } from './redis.ts'
+
+/** Which modules run outside the main process, each in a process of its own; and what the queues run on. */
+export interface TopologyOptions {
+  outside?: readonly string[]
+  queue?: 'redis' | 'postgres'
+  /** Variables for all processes. */
+  env?: Record<string, string>
+  catalogue?: readonly Manifest[]
+}
+
+/** The environment of each process of a topology; the main one comes first. */
+export interface Plan {
+  /** Where end users come in. */
+  url: string
+  processes: { name: string; url: string; opsUrl: string; env: Record<string, string> }[]
+}
+
+/** What a topology's processes share, whether they are real processes or parts of this one. */
+export async function planTopology(options: TopologyOptions & { state: Record<string, string> }): Promise<Plan> {
+  const names = (options.catalogue ?? catalogue).map(({ contract }) => contract.name)
+  const outside = options.outside ?? []
+  const inside = names.filter((name) => !outside.includes(name))
+  const ports = await freePorts(2 * (outside.length + 1))
+  const placed = [
+    { name: 'main', modules: inside.join(',') || 'none' },
+    ...outside.map((name) => ({ name, modules: name })),
+  ]
+  const processes = placed.map((process, index) => ({
+    ...process,
+    port: ports[2 * index]!,
+    opsPort: ports[2 * index + 1]!,
+  }))
+  const portOf = (module: string) => (processes.find(({ name }) => name === module) ?? processes[0]!).port
+  const urls = Object.fromEntries(names.map((name) => [`${variable(name)}_URL`, `http://127.0.0.1:${portOf(name)}`]))
+  return {
+    url: `http://127.0.0.1:${processes[0]!.port}`,
+    processes: processes.map(({ name, modules, port, opsPort }) => ({
+      name,
+      url: `http://127.0.0.1:${port}`,
+      opsUrl: `http://127.0.0.1:${opsPort}`,
+      env: {
+        NODE_ENV: 'test',
+        SECRET: 'a secret that only these tests know, of enough length',
+        RATE_LIMIT: '1000000',
+        LOG_LEVEL: process.env.TEST_LOG_LEVEL ?? 'silent',
+        MODULES: modules,
+        EDGE: String(name === 'main'),
+        PORT: String(port),
+        OPS_PORT: String(opsPort),
+        ...urls,
+        ...options.state,
+        ...options.env,
+      },
+    })),
+  }
+}
+
+/** A database and, if asked for, a Redis for one topology. */
+export async function freshState(
+  queue: 'redis' | 'postgres',
+): Promise<{ env: Record<string, string>; close(): Promise<void> }> {
+  const database = await freshDatabase()
+  const redis = queue === 'redis' ? await freshRedis() : undefined
+  return {
+    env: { DATABASE_URL: database.url, ...(redis && { REDIS_URL: redis.url }) },
+    async close() {
+      await redis?.close()
+      await database.close()
+    },
+  }
+}
+
+export interface Topology {
+  /** Where end users come in. */
+  url: string
+  databaseUrl: string
+  /** By the name of the process: `main`, or the module that it hosts alone. */
+  apps: Map<string, App>
+  close(): Promise<void>
+}
+
+/** Starts all processes of a topology as parts of this one, each with listeners of its own. */
+export async function startTopology(options: TopologyOptions = {}): Promise<Topology> {
+  const state = await freshState(options.queue ?? 'postgres')
+  const plan = await planTopology({ ...options, state: state.env })
+  const apps = new Map<string, App>()
+  const close = async () => {
+    await Promise.all([...apps.values()].map((app) => app.close()))
+    await state.close()
+  }
+  try {
+    const modules = options.catalogue ?? catalogue
+    await Promise.all(
+      plan.processes.map(async ({ name, env }) => {
+        const config = readConfig(env, modules)
+        apps.set(name, await buildApp(config, pino({ level: config.logLevel })))
+      }),
+    )
+    await Promise.all([...apps.values()].map((app) => app.listen()))
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return { url: plan.url, databaseUrl: state.env.DATABASE_URL!, apps, close }
+}
