@@ -55,6 +55,11 @@ export class RequestContext implements CallContext, Waiter {
     return part
   }
 
+  /** True when nobody waits for the answer any more. */
+  isOver(now = performance.now()): boolean {
+    return this.#ended || now >= this.deadline
+  }
+
   /** The same context for a request that another process has sent: it waits as long as that one says, at most 60 s. */
   limitedBy(milliseconds: string | string[] | undefined): RequestContext {
     const timeout = Number(milliseconds)
@@ -76,6 +81,10 @@ export class RequestContext implements CallContext, Waiter {
 
   /** Has `waiter.expire()` called when the deadline passes or the caller goes away, unless {@link forget} comes first. */
   await(waiter: Waiter): void {
+    if (this.#ended) {
+      waiter.expire()
+      return
+    }
     this.#waiters.add(waiter)
     this.#startTimer()
   }

@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { BadInput, type Fault, NotFound, SeamError } from '../../kit/errors.ts'
 import { faultsOf } from '../codec.ts'
+import { meaningOf } from '../data/database-errors.ts'
 
 /** How an error looks to a consumer of the REST API (RFC 9457). */
 export interface Problem {
@@ -76,6 +77,8 @@ function translate(error: FastifyError, module: string): SeamError {
       faults.map((fault) => ({ ...fault, path: part + fault.path })),
     )
   }
+  const meaning = meaningOf(error, module)
+  if (meaning) return meaning
   const status = error.statusCode ?? 500
   if (status >= 400 && status < 500) {
     const message =

@@ -36,7 +36,7 @@ function callable(
 
   const start = (input: unknown, context: RequestContext): Promise<unknown> => {
     const started = performance.now()
-    if (started >= context.deadline) return Promise.reject(new DeadlineExceeded(module))
+    if (context.isOver(started)) return Promise.reject(new DeadlineExceeded(module))
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
         context.forget(waiter)

@@ -3,6 +3,7 @@ import type { CallContext } from '../../kit/call-context.ts'
 import type { Contract } from '../../kit/contract.ts'
 import { BadInput, CallFailed, DeadlineExceeded, Divergence, SeamError, Unavailable } from '../../kit/errors.ts'
 import { codecOf, deepFreeze, roundTrip } from '../codec.ts'
+import { meaningOf } from '../data/database-errors.ts'
 import type { Adapter, Target } from './target.ts'
 
 type Handler = (input: unknown, context: CallContext) => unknown
@@ -64,6 +65,8 @@ export class Procedures implements Adapter {
       const Declared = contract.errors[error.code]
       if (declared && Declared && error instanceof Declared) return error
     }
+    const meaning = meaningOf(error, contract.name)
+    if (meaning) return meaning
     this.#log.error(
       { err: error, module: contract.name, procedure },
       'a procedure failed with an error that its contract does not name',

