@@ -3,6 +3,7 @@
 
 const kit = '^src/platform/kit/'
 const host = '^src/platform/host/'
+const settings = '^src/modules/[^/]+/settings[.]ts$'
 const contract = '^src/modules/[^/]+/contract[.]ts$'
 const manifest = '^src/modules/[^/]+/module[.]ts$'
 const app = '^src/app[.]ts$'
@@ -35,10 +36,10 @@ export default {
     ),
     rule(
       'manifest-is-cheap',
-      'Every process imports every manifest and contract, so these import statically contracts, the kit (not its tables, ' +
-        'which load drizzle) and typebox, and nothing else.',
-      { path: [manifest, contract] },
-      { dynamic: false, pathNot: ['^src/platform/kit/(?!tables[.]ts$)', contract, 'node_modules/typebox/'] },
+      'Every process imports every manifest, contract and settings, so these import statically contracts, settings, the kit ' +
+        '(not its tables, which load drizzle) and typebox, and nothing else.',
+      { path: [manifest, contract, settings] },
+      { dynamic: false, pathNot: ['^src/platform/kit/(?!tables[.]ts$)', contract, settings, 'node_modules/typebox/'] },
     ),
     rule(
       'manifest-loads-its-plugin-only',
