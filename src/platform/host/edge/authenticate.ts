@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { Forbidden, Unauthenticated } from '../../kit/errors.ts'
+import { Forbidden, Unauthenticated, Unavailable } from '../../kit/errors.ts'
 import type { Identity } from '../../kit/permissions.ts'
 import type { Sessions } from '../identity/sessions.ts'
 import { SESSION_COOKIE } from '../identity/sessions.ts'
@@ -33,23 +33,27 @@ export function authenticate(
   const { edge, tokens, sessions } = options
   server.decorateRequest('vouched', false)
 
-  server.addHook('onRequest', async (request) => {
+  server.addHook('onRequest', (request, _reply, done) => {
     const { module, internal, allow } = request.routeOptions.config
-    if (internal) return
+    if (internal) {
+      request.vouched = true
+      return done()
+    }
+    const admit = (identity: Identity | null) => {
+      request.identity = identity
+      request.context.identity = identity
+      done(allow === 'user' && !identity ? new Unauthenticated() : undefined)
+    }
     const vouched = module && vouchedIdentity(request, module, tokens)
     const timeout = request.headers[TIMEOUT_HEADER]
     for (const header of [IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER]) delete request.headers[header]
     if (vouched) {
       request.vouched = true
-      request.identity = vouched.identity
       request.context = request.context.limitedBy(timeout)
-    } else if (edge) {
-      request.identity = await identify(request, tokens, sessions)
-    } else if (module) {
-      throw new Unauthenticated('This service answers only processes of its own system.')
+      return admit(vouched.identity)
     }
-    request.context.identity = request.identity
-    if (allow === 'user' && !request.identity) throw new Unauthenticated()
+    if (edge) identify(request, tokens, sessions, (error, identity) => (error ? done(error) : admit(identity)))
+    else done(module ? new Unauthenticated('This service answers only processes of its own system.') : undefined)
   })
 }
 
@@ -58,21 +62,31 @@ function vouchedIdentity(request: FastifyRequest, module: string, tokens: System
   return typeof token === 'string' ? tokens.identity.verify(module, token) : undefined
 }
 
-async function identify(request: FastifyRequest, tokens: SystemTokens, sessions: Sessions): Promise<Identity | null> {
+/** Most requests carry a token or nothing and are not kept waiting for a promise. */
+function identify(
+  request: FastifyRequest,
+  tokens: SystemTokens,
+  sessions: Sessions,
+  done: (error: Error | null, identity: Identity | null) => void,
+): void {
   const { authorization } = request.headers
+  const cookie = request.cookies[SESSION_COOKIE]
   if (authorization !== undefined) {
     const [, token] = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization) ?? []
     const identity = token && tokens.user.verify('api', token)
-    if (!identity) throw new Unauthenticated('The bearer token is not valid, or not any more.')
-    return identity
+    if (identity) done(null, identity)
+    else done(new Unauthenticated('The bearer token is not valid, or not any more.'), null)
+  } else if (cookie) {
+    sessions.identify(cookie).then(
+      (identity) => {
+        const foreign = identity && !SAFE_METHODS.has(request.method) && isForeign(request)
+        done(foreign ? new Forbidden('This request comes from another site.') : null, identity)
+      },
+      (cause) => done(new Unavailable('sessions', { cause }), null),
+    )
+  } else {
+    done(null, null)
   }
-  const cookie = request.cookies[SESSION_COOKIE]
-  if (!cookie) return null
-  const identity = await sessions.identify(cookie)
-  if (identity && !SAFE_METHODS.has(request.method) && isForeign(request)) {
-    throw new Forbidden('This request comes from another site.')
-  }
-  return identity
 }
 
 /** Browsers say where a request comes from; other clients say nothing and carry no cookies of others. */

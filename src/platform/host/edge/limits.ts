@@ -19,7 +19,7 @@ export async function limitRequests(
     ...(options.redis && { redis: options.redis }),
     skipOnError: true,
     keyGenerator: (request) => request.identity?.userId ?? request.ip,
-    allowList: (request) => request.vouched || request.routeOptions.config.internal === true,
+    allowList: (request) => request.vouched,
     enableDraftSpec: true,
     errorResponseBuilder: (_request, { ttl }) =>
       new SeamError({
