@@ -23,8 +23,8 @@ export interface Waiter {
 export class RequestContext implements CallContext, Waiter {
   identity: Identity | null = null
   readonly requestId: string
-  readonly traceparent: string | undefined
   readonly deadline: number
+  #traceparent: string | undefined
   #controller: AbortController | undefined
   #waiters = new Set<Waiter>()
   #timer: NodeJS.Timeout | undefined
@@ -32,8 +32,14 @@ export class RequestContext implements CallContext, Waiter {
 
   constructor(from: { requestId?: string | undefined; traceparent?: string | undefined; timeout?: number } = {}) {
     this.requestId = from.requestId ?? randomUUID()
-    this.traceparent = from.traceparent
+    this.#traceparent = from.traceparent
     this.deadline = performance.now() + (from.timeout ?? DEFAULT_TIMEOUT)
+  }
+
+  /** As it came, if that was well formed; else made when it is first needed. */
+  get traceparent(): string {
+    this.#traceparent = traceparentOf(this.#traceparent)
+    return this.#traceparent
   }
 
   /** The context of the code that is running, if any. */

@@ -6,7 +6,7 @@ export interface CallContext {
   readonly identity: Identity | null
   readonly requestId: string
   /** W3C trace context, as it came or was made. */
-  readonly traceparent: string | undefined
+  readonly traceparent: string
   /** When the answer is of no use any more: milliseconds on this process's monotonic clock (`performance.now()`). */
   readonly deadline: number
   /** Aborted when the deadline has passed or the caller has gone. Hand it to whatever takes one. */

@@ -1,7 +1,7 @@
 import { Ajv } from 'ajv'
 import formats from 'ajv-formats'
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
-import { RequestContext, requestIdOf, traceparentOf } from '../request-context.ts'
+import { RequestContext, requestIdOf } from '../request-context.ts'
 import { notFound, sendProblem } from './problems.ts'
 
 /** The largest body that is read, in bytes: 1 MiB. */
@@ -51,7 +51,7 @@ export function createServer(options: {
   server.addHook('onRequest', (request, reply, done) => {
     request.context = new RequestContext({
       requestId: request.id,
-      traceparent: traceparentOf(request.headers.traceparent as string | undefined),
+      traceparent: request.headers.traceparent as string | undefined,
     })
     reply.header('x-request-id', request.id)
     if (server.draining) reply.header('connection', 'close')

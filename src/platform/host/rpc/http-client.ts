@@ -40,8 +40,8 @@ export class HttpAdapter implements Adapter {
           [SERVICE_HEADER]: service(),
           [TIMEOUT_HEADER]: String(Math.ceil(context.deadline - performance.now())),
           'x-request-id': context.requestId,
+          traceparent: context.traceparent,
         }
-        if (context.traceparent) headers.traceparent = context.traceparent
         if (context.identity)
           headers[IDENTITY_HEADER] = this.#tokens.identity.sign(module, { identity: context.identity })
         const { status, body } = await this.#post(module, path, headers, input.encode(value), context)
