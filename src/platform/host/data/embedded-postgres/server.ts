@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { open, readFile, rm } from 'node:fs/promises'
+import { open, readFile, rm, stat } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { basename, join } from 'node:path'
 import type { Account } from './account.ts'
@@ -27,18 +27,35 @@ export interface ServerOptions {
 
 /** The server that runs on a data folder, whoever started it, as it has noted itself in postmaster.pid. */
 export async function findPostmaster(data: string): Promise<Postmaster | undefined> {
-  const file = join(data, 'postmaster.pid')
-  const lines = (await readFile(file, 'utf8').catch(undefinedIfMissing))?.split('\n')
+  const lines = (await readFile(pidFile(data), 'utf8').catch(undefinedIfMissing))?.split('\n')
   if (!lines) return undefined
   // PostgreSQL in single-user mode notes a negative number.
   const pid = Math.abs(Number(lines[0]))
   if (pid && (await isPostmaster(pid, data))) {
     return { pid, port: Number(lines[3]), ready: lines[7]?.trim() === 'ready' }
   }
-  // PostgreSQL sees through a file whose process is dead. It would take any other process of that number for a server.
-  if (!pid || signal(pid, 0)) await rm(file, { force: true })
   return undefined
 }
+
+/**
+ * Removes a postmaster.pid that would keep PostgreSQL from starting: one whose number another process has now, or one that
+ * is empty. PostgreSQL itself sees through one whose process is dead.
+ */
+async function removeMisleadingPidFile(data: string): Promise<void> {
+  const text = await readFile(pidFile(data), 'utf8').catch(undefinedIfMissing)
+  if (text === undefined) return
+  const pid = Math.abs(Number(text.split('\n')[0]))
+  const misleading = pid ? signal(pid, 0) && !(await isPostmaster(pid, data)) : await isOld(pidFile(data))
+  if (misleading) await rm(pidFile(data), { force: true })
+}
+
+/** The file of a server that is just being started is empty too, for a moment. */
+async function isOld(file: string): Promise<boolean> {
+  const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: Date.now() }))
+  return Date.now() - mtimeMs > 1_000
+}
+
+const pidFile = (data: string): string => join(data, 'postmaster.pid')
 
 async function isPostmaster(pid: number, data: string): Promise<boolean> {
   if (!signal(pid, 0)) return false
@@ -77,6 +94,7 @@ export async function startServer(options: ServerOptions): Promise<number> {
     if (postmaster) return postmaster.ready ? postmaster.port : undefined
     if (attempt?.running) return undefined
     if (attempt) await failUnlessPassing(attempt, options.log)
+    await removeMisleadingPidFile(options.data)
     attempt = await launch(options)
     return undefined
   })
@@ -123,7 +141,7 @@ async function launch({ data, log, program, account }: ServerOptions): Promise<A
 async function failUnlessPassing(attempt: Attempt, log: string): Promise<void> {
   if (attempt.killed) return
   const messages = await messagesOf(attempt, log)
-  if (/could not create any TCP\/IP sockets|lock file .* already exists|shared memory block/.test(messages)) return
+  if (/could not create any TCP\/IP sockets|lock file .* (already exists|is empty)|shared memory block/.test(messages)) return
   throw new EmbeddedPostgresError(`PostgreSQL did not start. Mend what it reports, or ${useAnother}:\n${messages}`, {
     cause: attempt.error,
   })
