@@ -1,14 +1,14 @@
 import closeWithGrace from 'close-with-grace'
-import pino from 'pino'
 import { buildApp } from './app.ts'
 import { readConfig } from './config.ts'
 import { catalogue } from './modules/catalogue.ts'
 import { BootError } from './platform/host/boot-error.ts'
 import { announce } from './platform/host/ops/announce.ts'
+import { createLog } from './platform/host/ops/log.ts'
 
 try {
   const config = readConfig(process.env, catalogue)
-  const log = pino({ level: config.logLevel })
+  const log = createLog(config.logLevel)
   const app = await buildApp(config, log)
   closeWithGrace({ delay: 20_000 }, async ({ err }) => {
     if (err) log.fatal({ err }, 'the process ends because of an error that nobody caught')
