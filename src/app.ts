@@ -152,14 +152,18 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     throw error
   }
 
-  let closed: Promise<void> | undefined
-  const close = async () => {
+  const closeInOrder = async () => {
     readiness.ready = false
     await drain(api, config.production ? DRAIN.production : DRAIN.development)
     await Promise.allSettled(modules.map((module) => module.stop()))
     await state.transport?.close()
     await closeAll()
     await state.close()
+  }
+  let closing: Promise<void> | undefined
+  const close = () => {
+    closing ??= closeInOrder()
+    return closing
   }
   return {
     api,
@@ -170,17 +174,29 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
       sessions: state.redis ? 'Redis' : 'PostgreSQL',
     },
     async listen() {
-      const urls = {
-        api: await api.listen({ host: config.host, port: config.port }),
-        ops: await ops.listen({ host: config.host, port: config.opsPort }),
+      try {
+        const urls = {
+          api: await listenOn(api, config.host, config.port, 'PORT'),
+          ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
+        }
+        await Promise.all(modules.map((module) => module.start()))
+        readiness.ready = true
+        return urls
+      } catch (error) {
+        await close()
+        throw error
       }
-      await Promise.all(modules.map((module) => module.start()))
-      readiness.ready = true
-      return urls
     },
-    close() {
-      closed ??= close()
-      return closed
-    },
+    close,
+  }
+}
+
+async function listenOn(server: FastifyInstance, host: string, port: number, variable: string): Promise<string> {
+  try {
+    return await server.listen({ host, port })
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const reason = code === 'EADDRINUSE' ? 'is in use already' : `cannot be listened on: ${message}`
+    throw new BootError([`${host}:${port} ${reason}. Take another, as in ${variable}=${port + 1}`], { cause: error })
   }
 }

@@ -9,11 +9,12 @@ import { createLog } from './platform/host/ops/log.ts'
 try {
   const config = readConfig(process.env, catalogue)
   const log = createLog(config.logLevel)
-  const app = await buildApp(config, log)
+  const starting = buildApp(config, log)
   closeWithGrace({ delay: 20_000 }, async ({ err }) => {
     if (err) log.fatal({ err }, 'the process ends because of an error that nobody caught')
-    await app.close()
+    await (await starting).close()
   })
+  const app = await starting
   const urls = await app.listen()
   console.log(announce(config.placement, urls, app.runsOn))
 } catch (error) {

@@ -2,8 +2,8 @@
 export class BootError extends Error {
   readonly faults: readonly string[]
 
-  constructor(faults: readonly string[]) {
-    super(`Seam cannot start:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`)
+  constructor(faults: readonly string[], options?: ErrorOptions) {
+    super(`Seam cannot start:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`, options)
     this.name = 'BootError'
     this.faults = faults
   }

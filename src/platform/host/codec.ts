@@ -12,11 +12,15 @@ export interface Codec {
   check(value: unknown): boolean
   /** Everything that is wrong with a value. Empty when nothing is. */
   faults(value: unknown): Fault[]
-  /** JSON text with the declared fields, whatever else the value has. Check the value first. */
+  /**
+   * JSON text with the declared fields, whatever else the value has. Check the value first.
+   *
+   * @throws {Error} when there is no such text: undefined, a function, a circle, BigInt
+   */
   encode(value: unknown): string
 }
 
-const ajv = new Ajv({ allErrors: true, strict: false, strictSchema: false })
+const ajv = new Ajv({ allErrors: true, strict: false, strictNumbers: true })
 formats.default(ajv)
 const codecs = new WeakMap<TSchema, Codec>()
 
@@ -38,16 +42,20 @@ class LazyCodec implements Codec {
 
   check(value: unknown): boolean {
     this.#validate ??= ajv.compile(this.schema)
-    return this.#validate(value) as boolean
+    // A schema for anything lets undefined pass, which JSON cannot say.
+    return value !== undefined && (this.#validate(value) as boolean)
   }
 
   faults(value: unknown): Fault[] {
+    if (value === undefined) return [{ path: '', message: 'is missing' }]
     return this.check(value) ? [] : faultsOf(this.#validate?.errors ?? [])
   }
 
   encode(value: unknown): string {
     this.#stringify ??= fastJsonStringify(this.schema as object)
-    return this.#stringify(value)
+    const text = this.#stringify(value)
+    if (text === 'undefined') throw new TypeError(`${typeof value} is nothing that JSON can say`)
+    return text
   }
 }
 
@@ -68,14 +76,25 @@ export function faultsOf(
 /**
  * What a remote adapter would make of a value: encoded and decoded again, frozen so that nobody can rely on sharing it.
  * `difference` says what would have changed on the way, if anything.
+ *
+ * @param limit the most that the value may weigh, in bytes
  */
-export function roundTrip(codec: Codec, value: unknown): { value: unknown; difference: string | undefined } {
-  const copy = deepFreeze(decode(codec.encode(value)))
+export function roundTrip(
+  codec: Codec,
+  value: unknown,
+  limit: number,
+): { value: unknown; difference: string | undefined } {
+  let copy: unknown
+  try {
+    const text = codec.encode(value)
+    if (Buffer.byteLength(text) > limit)
+      return { value: undefined, difference: `it weighs more than ${limit / 1024 / 1024} MiB` }
+    copy = deepFreeze(JSON.parse(text))
+  } catch (error) {
+    return { value: undefined, difference: `it cannot be written as JSON (${(error as Error).message})` }
+  }
   return { value: copy, difference: isDeepStrictEqual(plain(value), copy) ? undefined : differenceOf(value, copy, '') }
 }
-
-/** Parses what {@link Codec.encode} made; an empty text is `undefined`, which JSON cannot say. */
-export const decode = (text: string): unknown => (text === '' ? undefined : JSON.parse(text))
 
 export function deepFreeze<T>(value: T): T {
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
@@ -111,20 +130,54 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   value !== null &&
   (Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype)
 
-const describe = (value: unknown): string =>
-  value instanceof Date
-    ? 'a Date'
-    : value === undefined
-      ? 'missing'
-      : (JSON.stringify(value)?.slice(0, 60) ?? typeof value)
+function describe(value: unknown): string {
+  if (value === undefined) return 'missing'
+  if (typeof value === 'number') return Object.is(value, -0) ? '-0' : String(value)
+  if (typeof value === 'object' && value !== null && !isObject(value))
+    return `a ${value.constructor?.name ?? 'object without a prototype'}`
+  return JSON.stringify(value)?.slice(0, 60) ?? `a ${typeof value}`
+}
 
-/** A copy of a schema in which every object refuses fields that it does not declare. */
+/**
+ * A copy of a schema in which every object refuses fields that it does not declare. An intersection of objects becomes one
+ * object: each part by itself would refuse the fields of the others.
+ */
 export function closed(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(closed)
   if (typeof schema !== 'object' || schema === null) return schema
   const copy: Record<string, unknown> = {}
   for (const [key, part] of Object.entries(schema)) copy[key] = closed(part)
-  if (copy.type === 'object' && copy.properties && copy.additionalProperties === undefined)
-    copy.additionalProperties = false
+  if (Array.isArray(copy.allOf)) return intersection(copy, schema as { allOf: unknown[] })
+  if (copy.type === 'object' && copy.additionalProperties === undefined) {
+    const patterns = Object.entries(copy.patternProperties ?? {})
+    if (patterns.length === 1 && patterns[0]![0] === ANY_KEY) {
+      delete copy.patternProperties
+      copy.additionalProperties = patterns[0]![1]
+    } else if (copy.properties || patterns.length > 0) {
+      copy.additionalProperties = false
+    }
+  }
   return copy
+}
+
+/** How TypeBox writes a record of any keys; the dot means all characters but line breaks, so they would be lost. */
+const ANY_KEY = '^.*$'
+
+interface ObjectSchema {
+  type?: unknown
+  properties?: Record<string, unknown>
+  patternProperties?: unknown
+  required?: string[]
+}
+
+function intersection(copy: Record<string, unknown>, { allOf }: { allOf: unknown[] }): unknown {
+  const { allOf: closedParts, unevaluatedProperties: _closed, ...rest } = copy
+  const parts = closedParts as ObjectSchema[]
+  if (!parts.every(({ type, properties, patternProperties }) => type === 'object' && properties && !patternProperties))
+    return { ...rest, allOf }
+  const properties: Record<string, unknown> = {}
+  for (const [key, part] of parts.flatMap((part) => Object.entries(part.properties!)))
+    properties[key] = key in properties ? { allOf: [properties[key], part] } : part
+  const required = [...new Set(parts.flatMap((part) => part.required ?? []))]
+  return { ...rest, type: 'object', properties, required, additionalProperties: false }
 }

@@ -9,6 +9,9 @@ const LONGEST_TIMEOUT = 60_000
 /** How long a request, a call or an event may take when nobody says otherwise: 10 s. */
 export const DEFAULT_TIMEOUT = 10_000
 
+/** Node's timers cannot wait longer, in milliseconds: 24 days. */
+const LONGEST_TIMER = 2 ** 31 - 1
+
 const current = new AsyncLocalStorage<RequestContext>()
 
 /** Anybody who waits for something that must end by the deadline. */
@@ -116,7 +119,8 @@ export class RequestContext implements CallContext, Waiter {
 
   #startTimer(): void {
     if (this.#timer || this.#ended) return
-    this.#timer = setTimeout(() => this.end(), Math.max(0, this.deadline - performance.now()))
+    const left = Math.max(0, this.deadline - performance.now())
+    this.#timer = setTimeout(() => this.end(), Math.min(left, LONGEST_TIMER))
     this.#timer.unref()
   }
 }

@@ -6,7 +6,7 @@ import type { Manifest, ModuleServices } from '../kit/module.ts'
 import type { Identity } from '../kit/permissions.ts'
 import type { Transaction } from '../kit/tables.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
-import type { Message, Transport } from './events/delivery.ts'
+import type { Message, Receiver, Transport } from './events/delivery.ts'
 import { channelOf, confirm, publish } from './events/outbox.ts'
 import { createRelay } from './events/relay.ts'
 import { Subscriber } from './events/subscriber.ts'
@@ -44,7 +44,7 @@ export class RunningModule {
   readonly #sweeps: Sweep[] = []
   readonly #transport: Transport
   readonly #handled = new Set<object>()
-  #unlisten: (() => Promise<void>) | undefined
+  #receiver: Receiver | undefined
 
   constructor(manifest: Manifest, around: Surroundings) {
     const { name } = manifest.contract
@@ -71,21 +71,17 @@ export class RunningModule {
   /** Begins to relay, to handle events and to sweep. */
   async start(): Promise<void> {
     const { name } = this.manifest.contract
-    await this.#transport.receive(name, (message) => this.#receive(message))
-    const { unlisten } = await this.#database.sql.listen(
-      channelOf(name),
-      () => this.#relay.wake(),
-      () => this.#relay.wake(),
-    )
-    this.#unlisten = unlisten
+    this.#receiver = await this.#transport.receive(name, (message) => this.#receive(message))
+    const wake = () => this.#relay.wake()
+    // Woken also when it begins to listen, now and after a lost connection: something may have come before.
+    await this.#database.sql.listen(channelOf(name), wake, wake)
     for (const sweep of [this.#relay, ...this.#sweeps]) sweep.start()
   }
 
   /** Ends what runs in the background. Requests and calls are still answered. */
   async stop(): Promise<void> {
-    await Promise.all([this.#relay, ...this.#sweeps].map((sweep) => sweep.stop()))
+    await Promise.all([this.#receiver?.stop(), ...[this.#relay, ...this.#sweeps].map((sweep) => sweep.stop())])
     await this.#subscriber.flush()
-    await this.#unlisten?.().catch(() => {})
   }
 
   async close(): Promise<void> {

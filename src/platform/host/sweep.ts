@@ -35,8 +35,8 @@ export class Sweep {
     })
   }
 
-  /** Starts no further turn and waits for the one under way, at most `timeout` ms (5 s). */
-  async stop(timeout = 5_000): Promise<void> {
+  /** Starts no further turn and waits for the one under way, at most `timeout` ms (3 s). */
+  async stop(timeout = 3_000): Promise<void> {
     this.#state = 'stopped'
     this.#woken = false
     clearInterval(this.#timer)

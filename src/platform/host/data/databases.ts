@@ -36,7 +36,7 @@ export function openModuleDatabase(module: string, url: string): ModuleDatabase 
       idle_in_transaction_session_timeout: STATEMENT_TIMEOUT * 6,
     } as Record<string, string | number>,
   })
-  return { db: drizzleOn(sql), sql, close: () => sql.end({ timeout: 5 }) }
+  return { db: drizzleOn(sql), sql, close: () => sql.end({ timeout: 2 }) }
 }
 
 /** Opens a small pool for the platform itself: migrations, sessions, notifications. */

@@ -5,7 +5,7 @@ import type { Transport } from '../events/delivery.ts'
 import { postgresKeeper, redisKeeper, type SessionKeeper } from '../identity/sessions.ts'
 import { openPlatformDatabase } from './databases.ts'
 import { acquireEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts'
-import { migrate, PLATFORM_SCHEMA } from './migrate.ts'
+import { type Migrated, migrate, PLATFORM_SCHEMA, whereIs } from './migrate.ts'
 
 /** Where a process keeps what must outlive it. Nothing that a second replica would need is in the process itself. */
 export interface State {
@@ -30,26 +30,42 @@ export interface StateOptions {
   readonly log: FastifyBaseLogger
 }
 
+type Closing = (() => Promise<unknown>)[]
+
+/**
+ * Brings the schemas of the named modules up to date, and those of the platform and of the queue where they are kept in
+ * PostgreSQL.
+ *
+ * @throws as {@link openState}
+ */
+export async function migrateState(options: StateOptions): Promise<Migrated[]> {
+  const closing: Closing = []
+  try {
+    return await bringUpToDate(options, await mainDatabase(options, closing))
+  } finally {
+    for (const step of closing) await step()
+  }
+}
+
 /**
  * Opens PostgreSQL (given or embedded), Redis where there is one, and brings the schemas of the hosted modules up to date.
  *
- * @throws when PostgreSQL cannot be reached or a migration fails; nothing is left open then
+ * @throws {BootError} when PostgreSQL cannot be used or a migration fails; nothing is left open then
  */
 export async function openState(options: StateOptions): Promise<State> {
   const { hosted, redisUrl, log } = options
-  const closing: (() => Promise<unknown>)[] = []
+  const closing: Closing = []
   const close = async () => {
     for (const step of closing.splice(0).reverse())
       await step().catch((error) => log.warn({ err: error }, 'something did not close'))
   }
   try {
     const url = await mainDatabase(options, closing)
-    const urlOf = (module: string) => options.moduleDatabaseUrls.get(module) ?? url!
-    await bringUpToDate(options, url, urlOf)
+    await bringUpToDate(options, url)
     const redis = redisUrl ? (await import('../redis.ts')).requestRedis(redisUrl, log) : undefined
     if (redis) closing.push(async () => redis.disconnect())
     const platform = redis ? undefined : openPlatformDatabase(url!)
-    if (platform) closing.push(() => platform.end({ timeout: 5 }))
+    if (platform) closing.push(() => platform.end({ timeout: 2 }))
     const transport = hosted.length > 0 ? await openTransport(url, redisUrl, log) : undefined
     if (transport) closing.push(() => transport.close())
     return {
@@ -57,7 +73,7 @@ export async function openState(options: StateOptions): Promise<State> {
       transport,
       sessions: redis ? redisKeeper(redis) : postgresKeeper(platform!),
       redis,
-      urlOf,
+      urlOf: (module) => options.moduleDatabaseUrls.get(module) ?? url!,
       close,
     }
   } catch (error) {
@@ -67,7 +83,7 @@ export async function openState(options: StateOptions): Promise<State> {
 }
 
 /** A pure gateway with Redis, or modules that all have databases of their own, need no other database. */
-async function mainDatabase(options: StateOptions, closing: (() => Promise<unknown>)[]): Promise<string | undefined> {
+async function mainDatabase(options: StateOptions, closing: Closing): Promise<string | undefined> {
   const needed = !options.redisUrl || options.hosted.some((module) => !options.moduleDatabaseUrls.has(module))
   if (!needed || options.databaseUrl) return options.databaseUrl
   const embedded: EmbeddedPostgres = await acquireEmbeddedPostgres({
@@ -78,23 +94,24 @@ async function mainDatabase(options: StateOptions, closing: (() => Promise<unkno
   return embedded.url
 }
 
-async function bringUpToDate(
-  options: StateOptions,
-  url: string | undefined,
-  urlOf: (module: string) => string,
-): Promise<void> {
+async function bringUpToDate(options: StateOptions, url: string | undefined): Promise<Migrated[]> {
   const schemas = new Map<string, string[]>()
   const add = (at: string, schema: string) => schemas.set(at, [...(schemas.get(at) ?? []), schema])
-  if (url && !options.redisUrl) add(url, PLATFORM_SCHEMA)
-  for (const module of options.hosted) add(urlOf(module), module)
-  const work = [...schemas].map(([at, names]) => migrate(at, { folder: options.migrations, schemas: names }))
-  if (url && !options.redisUrl && options.hosted.length > 0) {
+  // Without a Redis the main database is needed, so there is one.
+  const main = options.redisUrl ? undefined : url
+  if (main) add(main, PLATFORM_SCHEMA)
+  for (const module of options.hosted) add(options.moduleDatabaseUrls.get(module) ?? url!, module)
+  const work: Promise<Migrated | Migrated[]>[] = [...schemas].map(([at, names]) =>
+    migrate(at, { folder: options.migrations, schemas: names }),
+  )
+  if (main && options.hosted.length > 0) {
     work.push(
-      import('../events/bullmq-transport.ts').then(({ migratePostgresTransport }) => migratePostgresTransport(url)),
+      import('../events/bullmq-transport.ts').then(({ migratePostgresTransport }) => migratePostgresTransport(main)),
     )
   }
-  const failed = (await Promise.allSettled(work)).find((outcome) => outcome.status === 'rejected')
-  if (failed) throw failed.reason
+  // All are waited for, so that none goes on behind a failure.
+  await Promise.allSettled(work)
+  return (await Promise.all(work)).flat()
 }
 
 async function openTransport(
@@ -107,6 +124,5 @@ async function openTransport(
 }
 
 function nameOf(url: string, embedded: boolean): string {
-  const { host, pathname } = new URL(url)
-  return embedded ? `PostgreSQL, embedded (${host})` : `PostgreSQL at ${host}${pathname}`
+  return embedded ? `PostgreSQL, embedded (${new URL(url).host})` : whereIs(url)
 }

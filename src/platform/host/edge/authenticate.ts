@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { Forbidden, Unauthenticated, Unavailable } from '../../kit/errors.ts'
+import { Forbidden, NotFound, Unauthenticated, Unavailable } from '../../kit/errors.ts'
 import type { Identity } from '../../kit/permissions.ts'
 import type { Sessions } from '../identity/sessions.ts'
 import { SESSION_COOKIE } from '../identity/sessions.ts'
@@ -34,6 +34,8 @@ export function authenticate(
   server.decorateRequest('vouched', false)
 
   server.addHook('onRequest', (request, _reply, done) => {
+    // Before any credentials or body are looked at: so answer also the addresses that exist only between processes.
+    if (request.is404) return done(new NotFound())
     const { module, internal, allow } = request.routeOptions.config
     if (internal) {
       request.vouched = true

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import httpProxy, { type FastifyHttpProxyOptions } from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Contract } from '../../kit/contract.ts'
@@ -6,6 +7,13 @@ import type { Discovery } from '../discovery/discovery.ts'
 import { reused, type SystemTokens } from '../identity/tokens.ts'
 import { DEFAULT_TIMEOUT } from '../request-context.ts'
 import { IDENTITY_HEADER, TIMEOUT_HEADER } from '../rpc/wire.ts'
+
+/**
+ * A body is read before it is passed on: where it is too large or ends too early, the module need not be asked, and the
+ * answer is its own. To the proxy it looks like a stream, because other bodies are encoded once more.
+ */
+const readWhole = (_request: FastifyRequest, body: Buffer, done: (error: null, body: Readable) => void) =>
+  done(null, Readable.from([body], { objectMode: false }))
 
 type Hooks = Required<NonNullable<FastifyHttpProxyOptions['replyOptions']>>
 
@@ -50,6 +58,8 @@ export async function proxyModule(
     const options: FastifyHttpProxyOptions = {
       upstream: '',
       prefix,
+      proxyPayloads: false,
+      config: { module },
       rewritePrefix: prefix,
       undici: {
         connections: 128,
@@ -69,6 +79,10 @@ export async function proxyModule(
         retryDelay: () => null,
       },
     }
-    await server.register(httpProxy, options)
+    await server.register(async (scope) => {
+      scope.removeAllContentTypeParsers()
+      scope.addContentTypeParser('*', { parseAs: 'buffer' }, readWhole)
+      await scope.register(httpProxy, options)
+    })
   }
 }

@@ -1,21 +1,40 @@
-import { createPostgresBackend, Queue, runMigrations, Worker, withBackend } from 'bullmq'
+import {
+  assertSchemaCompatibility,
+  createPostgresBackend,
+  DEFAULT_SCHEMA,
+  LATEST_SCHEMA_VERSION,
+  Queue,
+  runMigrations,
+  SchemaMigrationRequiredError,
+  Worker,
+  withBackend,
+} from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
 import { Redis } from 'ioredis'
 import pg from 'pg'
-import type { Message, Transport } from './delivery.ts'
+import { type Migrated, migrationFailed } from '../data/migrate.ts'
+import type { Message, Receiver, Transport } from './delivery.ts'
 
-/** How many messages of one module a process handles at the same time. */
-const CONCURRENCY = 10
-/** First by itself and at once, then by the queue with growing pauses: 1 s, 2 s, 4 s … about 8 min in all. */
+/** How many messages of one module a process handles at the same time: half of the module's connections, requests have the rest. */
+const CONCURRENCY = 5
+/** First by itself and at once, then by the queue with growing pauses: 1 s, 2 s, 4 s … about 4 min in all. */
 const ATTEMPTS = 9
-const JOB = {
-  attempts: ATTEMPTS,
+const jobs = (attempts: number) => ({
+  attempts,
   backoff: { type: 'exponential', delay: 1000, jitter: 0.5 },
   removeOnComplete: true,
+  // What is given up here is unconfirmed in the outbox still, and comes again from there.
   removeOnFail: true,
-}
+})
+/**
+ * What a process that was killed was handling is taken over by others in at most 20 s. A process that only seems dead
+ * (its event loop blocked for so long) does no harm either: a message that is handled twice has one effect.
+ */
+const TAKEOVER = { lockDuration: 10_000, stalledInterval: 5_000 }
 /** Braces keep all keys of a Redis cluster's queue on one node. */
 const PREFIX = '{seam}'
+/** How long a start waits for the queue, and a stop for handlers and connections, in milliseconds. */
+const PATIENCE = { start: 5_000, handlers: 3_000, connections: 1_000 }
 
 type AnyQueue = Pick<Queue, 'addBulk' | 'close' | 'on'>
 type AnyWorker = Pick<Worker, 'close' | 'on' | 'waitUntilReady'>
@@ -23,22 +42,38 @@ interface Backend {
   name: string
   queue(module: string): AnyQueue
   worker(module: string, work: (job: { data: unknown }) => Promise<void>): AnyWorker
-  close(): Promise<void>
+  /** Resolves once messages can be sent. */
+  ready(): Promise<unknown>
+  /** False when nobody answers, so that there is nothing to take leave of. */
+  answers(): boolean
+  disconnect(): void
 }
 
 /** BullMQ on Redis. The server must be set to `noeviction`. */
-export function redisTransport(url: string, log: FastifyBaseLogger): Transport {
-  // A sender must hear of a dead Redis at once, a worker waits for its return: two kinds of connection.
-  const sender = new Redis(url, { enableOfflineQueue: false, maxRetriesPerRequest: 1, lazyConnect: true })
-  const receiver = new Redis(url, { maxRetriesPerRequest: null, lazyConnect: true })
+export function redisTransport(url: string, log: FastifyBaseLogger, attempts = ATTEMPTS): Transport {
+  // A sender must hear of a dead Redis at once, a worker waits for its return: two kinds of connection. They connect by
+  // themselves, again and again: BullMQ gives up for ever on one whose first attempt it has made itself.
+  const sender = new Redis(url, { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 5_000 })
+  const receiver = new Redis(url, { maxRetriesPerRequest: null })
   for (const client of [sender, receiver]) client.on('error', (error) => log.debug({ err: error }, 'Redis'))
   return new BullTransport(log, {
     name: 'BullMQ on Redis',
     queue: (module) =>
-      new Queue(module, { connection: sender, prefix: PREFIX, defaultJobOptions: JOB, skipWaitingForReady: true }),
+      new Queue(module, {
+        connection: sender,
+        prefix: PREFIX,
+        defaultJobOptions: jobs(attempts),
+        // The workers check the version. Here it would be asked for once, and a failure be remembered.
+        skipWaitingForReady: true,
+        skipVersionCheck: true,
+      }),
     worker: (module, work) =>
-      new Worker(module, work, { connection: receiver, prefix: PREFIX, concurrency: CONCURRENCY }),
-    async close() {
+      new Worker(module, work, { connection: receiver, prefix: PREFIX, concurrency: CONCURRENCY, ...TAKEOVER }),
+    ready: async () => {
+      if (sender.status !== 'ready') await new Promise((resolve) => sender.once('ready', resolve))
+    },
+    answers: () => receiver.status === 'ready',
+    disconnect() {
       sender.disconnect()
       receiver.disconnect()
     },
@@ -46,33 +81,54 @@ export function redisTransport(url: string, log: FastifyBaseLogger): Transport {
 }
 
 /** BullMQ on its own PostgreSQL backend, in the schema `bullmq` of the given database. */
-export function postgresTransport(url: string, log: FastifyBaseLogger): Transport {
+export function postgresTransport(url: string, log: FastifyBaseLogger, attempts = ATTEMPTS): Transport {
   const { Queue, Worker } = withBackend(createPostgresBackend)
+  const connection = {
+    connectionString: url,
+    application_name: 'seam queue',
+    connectionTimeoutMillis: 5_000,
+    query_timeout: 10_000,
+  }
   return new BullTransport(log, {
     name: 'BullMQ on PostgreSQL',
     queue: (module) =>
       new Queue(module, {
-        connection: { connectionString: url, max: 2 },
-        defaultJobOptions: JOB,
+        connection: { ...connection, max: 2 },
+        defaultJobOptions: jobs(attempts),
       }) as unknown as AnyQueue,
     worker: (module, work) =>
       new Worker(module, work, {
-        connection: { connectionString: url, max: 4 },
+        connection: { ...connection, max: 4 },
         concurrency: CONCURRENCY,
         runRetryDelay: 1000,
+        ...TAKEOVER,
       }) as unknown as AnyWorker,
-    async close() {},
+    ready: async () => {},
+    answers: () => true,
+    disconnect() {},
   })
 }
 
-/** Makes or upgrades the tables of BullMQ's PostgreSQL backend. Safe when many processes do it at once. */
-export async function migratePostgresTransport(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000 })
-  await client.connect()
+/**
+ * Makes or upgrades the tables of BullMQ's PostgreSQL backend. Safe when many processes do it at once.
+ *
+ * @throws {BootError} when the database cannot be used, or BullMQ's own migration fails and is rolled back
+ */
+export async function migratePostgresTransport(url: string): Promise<Migrated> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000, lock_timeout: 60_000 })
+  client.on('error', () => {})
   try {
-    await runMigrations(client)
+    await client.connect()
+    const before = await assertSchemaCompatibility(client).catch((error) => {
+      if (error instanceof SchemaMigrationRequiredError) return 0
+      throw error
+    })
+    const applied = before < LATEST_SCHEMA_VERSION ? [`version ${await runMigrations(client)}`] : []
+    return { schema: DEFAULT_SCHEMA, applied }
+  } catch (error) {
+    throw migrationFailed(DEFAULT_SCHEMA, error)
   } finally {
-    await client.end()
+    await client.end().catch(() => {})
   }
 }
 
@@ -81,7 +137,6 @@ class BullTransport implements Transport {
   readonly #backend: Backend
   readonly #log: FastifyBaseLogger
   readonly #queues = new Map<string, AnyQueue>()
-  readonly #workers: AnyWorker[] = []
 
   constructor(log: FastifyBaseLogger, backend: Backend) {
     this.name = backend.name
@@ -90,14 +145,26 @@ class BullTransport implements Transport {
   }
 
   async send(module: string, messages: readonly Message[]): Promise<void> {
-    // The id of a job is the message's: while it waits in the queue, the same message is not put there twice.
-    await this.#queue(module).addBulk(
-      messages.map((message) => ({ name: message.kind, data: message, opts: { jobId: message.id } })),
-    )
+    const queue = this.#queue(module)
+    try {
+      // The id of a job is the message's: while it waits in the queue, the same message is not put there twice.
+      await queue.addBulk(
+        messages.map((message) => ({ name: message.kind, data: message, opts: { jobId: message.id } })),
+      )
+    } catch (error) {
+      // A queue whose first connection failed stays so for ever; the next message goes by a new one.
+      if (this.#queues.delete(module)) void queue.close().catch(() => {})
+      throw error
+    }
   }
 
-  async receive(module: string, handle: (message: Message) => Promise<void>): Promise<void> {
-    const worker = this.#backend.worker(module, async (job) => handle(job.data as Message))
+  async receive(module: string, handle: (message: Message) => Promise<void>): Promise<Receiver> {
+    const underWay = new Set<Promise<void>>()
+    const worker = this.#backend.worker(module, async (job) => {
+      const handling = handle(job.data as Message)
+      underWay.add(handling)
+      await handling.finally(() => underWay.delete(handling))
+    })
     worker.on('error', (error) => this.#log.warn({ err: error, module }, 'the event queue is not well'))
     worker.on('failed', (job, error) => {
       const message = job?.data as Message | undefined
@@ -106,21 +173,24 @@ class BullTransport implements Transport {
         'an event could not be handled and will be tried again',
       )
     })
-    this.#workers.push(worker)
-    await worker.waitUntilReady()
+    const stop = async () => {
+      // Without an answer a worker would wait for its connection, so the handlers are waited for here.
+      const closing = this.#backend.answers() ? worker.close() : worker.close(true)
+      await within(PATIENCE.handlers, Promise.allSettled([closing, ...underWay]))
+    }
+    try {
+      if (!(await within(PATIENCE.start, Promise.all([worker.waitUntilReady(), this.#backend.ready()]))))
+        this.#log.warn({ module }, 'the event queue cannot be reached; events wait in the outbox until it can')
+    } catch (error) {
+      await stop()
+      throw error
+    }
+    return { stop }
   }
 
   async close(): Promise<void> {
-    const closing = Promise.allSettled([...this.#workers, ...this.#queues.values()].map((part) => part.close()))
-    let timer: NodeJS.Timeout | undefined
-    await Promise.race([
-      closing,
-      new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, 5000)
-      }),
-    ])
-    clearTimeout(timer)
-    await this.#backend.close()
+    await within(PATIENCE.connections, Promise.allSettled([...this.#queues.values()].map((queue) => queue.close())))
+    this.#backend.disconnect()
   }
 
   #queue(module: string): AnyQueue {
@@ -132,4 +202,11 @@ class BullTransport implements Transport {
     }
     return queue
   }
+}
+
+/** Waits for work to be done, at most so many milliseconds; whether it was. */
+async function within(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>()
+  const timer = setTimeout(resolve, milliseconds, false)
+  return await Promise.race([work.then(() => true), late]).finally(() => clearTimeout(timer))
 }

@@ -31,7 +31,13 @@ export interface Transport {
   /** @throws when the queue cannot be reached; nothing may be lost then, so whoever sends keeps it and tries again */
   send(module: string, messages: readonly Message[]): Promise<void>
   /** Has every message of a module's queue handled, by this process or another one. A rejection has it tried again later. */
-  receive(module: string, handle: (message: Message) => Promise<void>): Promise<void>
-  /** Ends sending and receiving, within 5 s. */
+  receive(module: string, handle: (message: Message) => Promise<void>): Promise<Receiver>
+  /** Ends sending, within 1 s. Stop the receivers first. */
   close(): Promise<void>
+}
+
+/** One process's part in handling a module's queue. */
+export interface Receiver {
+  /** Takes no further message and waits for those under way, at most 3 s; who is cut off has the message handled again. */
+  stop(): Promise<void>
 }

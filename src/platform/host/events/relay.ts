@@ -6,7 +6,10 @@ import { type Due, putOff, takeDue } from './outbox.ts'
 
 /** Deliveries taken at a time. */
 const BATCH = 200
-/** Seconds until an unconfirmed delivery is sent again. */
+/**
+ * Seconds until an unconfirmed delivery is sent again, for the first time. It is in the queue still, most probably, and
+ * only a queue that was emptied needs this.
+ */
 const CONFIRMATION_DEADLINE = 30
 /** Seconds until a delivery that could not be sent is tried again. */
 const RETRY = 1

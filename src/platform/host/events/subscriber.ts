@@ -26,6 +26,7 @@ export class Subscriber {
   readonly #handlers = new Map<string, { event: ContractEvent; handle: Handle }>()
   readonly #confirmed = new Map<string, string[]>()
   #timer: NodeJS.Timeout | undefined
+  #flushing = Promise.resolve()
 
   constructor(module: string, options: { db: Database; transport: Transport; log: FastifyBaseLogger }) {
     this.#module = module
@@ -61,25 +62,27 @@ export class Subscriber {
     this.#confirm(delivery)
   }
 
-  /** Sends the confirmations that are still being gathered. */
-  async flush(): Promise<void> {
+  /** Sends the confirmations that are still being gathered, and waits for those on their way. */
+  flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    this.#flushing = this.#flushing.then(() => this.#sendConfirmations())
+    return this.#flushing
+  }
+
+  async #sendConfirmations(): Promise<void> {
     const confirmed = [...this.#confirmed]
     this.#confirmed.clear()
-    for (const [publisher, eventIds] of confirmed) {
-      const message = {
-        kind: 'confirmation',
-        id: randomUUID(),
-        confirmation: { subscriber: this.#module, eventIds },
-      } as const
-      await this.#transport.send(publisher, [message]).catch((error) => {
-        this.#log.debug(
-          { err: error, publisher },
-          'a confirmation was lost; its events will be delivered again and change nothing',
-        )
-      })
+    const send = async ([publisher, eventIds]: [string, string[]]) => {
+      const confirmation = { subscriber: this.#module, eventIds }
+      try {
+        await this.#transport.send(publisher, [{ kind: 'confirmation', id: randomUUID(), confirmation }])
+      } catch (error) {
+        const outcome = 'a confirmation was lost; its events will be delivered again and change nothing'
+        this.#log.debug({ err: error, publisher }, outcome)
+      }
     }
+    await Promise.all(confirmed.map(send))
   }
 
   async #handleOnce(delivery: Delivery, handle: Handle): Promise<void> {

@@ -27,12 +27,19 @@ const CODES: Record<number, string> = {
   404: 'NotFound',
   405: 'MethodNotAllowed',
   406: 'NotAcceptable',
+  408: 'RequestTimeout',
   413: 'PayloadTooLarge',
   414: 'UriTooLong',
   415: 'UnsupportedMediaType',
   429: 'TooManyRequests',
   431: 'HeadersTooLarge',
 }
+
+/** The code of a refusal that is not a module's own. */
+export const codeOf = (status: number): string => CODES[status] ?? 'BadInput'
+
+/** The most faults that an answer lists, and the most letters of a path that it shows. */
+const MOST = { faults: 100, path: 200 }
 
 /** Answers a request with an error, as `application/problem+json`. What is not meant for the outside goes to the log only. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -56,6 +63,8 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     ...(errors && { errors }),
     ...(Object.keys(details).length > 0 && { details }),
   }
+  // Also where no hook has run, because the address could not be read.
+  reply.header('x-request-id', request.id)
   reply.removeHeader('content-length')
   reply.removeHeader('content-encoding')
   return reply.code(known.status).type('application/problem+json').serializer(JSON.stringify).send(problem)
@@ -71,10 +80,10 @@ const PARTS: Record<string, string> = { body: '/body', querystring: '/query', pa
 function translate(error: FastifyError, module: string): SeamError {
   if (error.validation) {
     const part = PARTS[error.validationContext ?? 'body'] ?? ''
-    const faults = faultsOf(error.validation as Parameters<typeof faultsOf>[0])
+    const faults = faultsOf(error.validation.slice(0, MOST.faults) as Parameters<typeof faultsOf>[0])
     return new BadInput(
       module,
-      faults.map((fault) => ({ ...fault, path: part + fault.path })),
+      faults.map(({ path, message }) => ({ path: (part + path).slice(0, MOST.path), message })),
     )
   }
   const meaning = meaningOf(error, module)
@@ -85,7 +94,7 @@ function translate(error: FastifyError, module: string): SeamError {
       error instanceof SyntaxError || error.code === 'FST_ERR_CTP_INVALID_JSON_BODY'
         ? 'The body is not valid JSON.'
         : error.message
-    return new SeamError({ module, code: CODES[status] ?? 'BadInput', status, message })
+    return new SeamError({ module, code: codeOf(status), status, message })
   }
   return new SeamError({ module, code: 'Internal', status: 500, message: 'Something went wrong on our side.' })
 }

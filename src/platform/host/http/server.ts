@@ -1,8 +1,12 @@
 import { Ajv } from 'ajv'
 import formats from 'ajv-formats'
-import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import fastify, { errorCodes, type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { NotFound } from '../../kit/errors.ts'
 import { RequestContext, requestIdOf } from '../request-context.ts'
+import { refuseBrokenRequest } from './broken-requests.ts'
+import { isAmbiguous } from './paths.ts'
 import { notFound, sendProblem } from './problems.ts'
+import { textFaults } from './text.ts'
 
 /** The largest body that is read, in bytes: 1 MiB. */
 export const BODY_LIMIT = 1024 * 1024
@@ -39,9 +43,16 @@ export function createServer(options: {
     forceCloseConnections: 'idle',
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? crypto.randomUUID(),
     frameworkErrors: sendProblem,
+    clientErrorHandler: refuseBrokenRequest,
     routerOptions: { maxParamLength: 200 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
   })
+  // JSON is the only language spoken here. Other bodies are read before they are refused, so that one that is too large
+  // gets the same answer as from a gateway, which reads them all.
+  server.removeContentTypeParser('text/plain')
+  server.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) =>
+    done(new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE()),
+  )
   server.setValidatorCompiler(validatorCompiler())
   server.setErrorHandler((error, request, reply) => sendProblem(error, request, reply))
   server.setNotFoundHandler(notFound)
@@ -54,19 +65,20 @@ export function createServer(options: {
       traceparent: request.headers.traceparent as string | undefined,
     })
     reply.header('x-request-id', request.id)
+    // Not onRequestAbort: it does not run any more when the body has been read.
+    reply.raw.once('close', () => request.context.end())
     if (server.draining) reply.header('connection', 'close')
     done()
   })
   // The body has been read by now; events of its stream would have lost the context.
-  server.addHook('preValidation', (request, _reply, done) => request.context.run(done))
+  server.addHook('preValidation', (request, _reply, done) => {
+    if (isAmbiguous(request.url)) done(new NotFound())
+    else request.context.run(done)
+  })
   server.addHook('onResponse', (request, reply, done) => {
     request.context.end()
     const { method, url } = request
     request.log.info({ method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 }, 'answered')
-    done()
-  })
-  server.addHook('onRequestAbort', (request, done) => {
-    request.context.end()
     done()
   })
   return server
@@ -79,6 +91,11 @@ function validatorCompiler() {
   const text = new Ajv({ ...options, coerceTypes: 'array' })
   formats.default(strict)
   formats.default(text)
-  return ({ schema, httpPart }: { schema: object; httpPart?: string }) =>
-    (httpPart === 'body' ? strict : text).compile(schema)
+  return ({ schema, httpPart }: { schema: object; httpPart?: string }) => {
+    const validate = (httpPart === 'body' ? strict : text).compile(schema)
+    return (value: unknown) => {
+      const faults = validate(value) ? textFaults(value) : validate.errors
+      return faults?.length ? { error: faults } : true
+    }
+  }
 }

@@ -81,7 +81,9 @@ export function postgresKeeper(sql: Sql): SessionKeeper {
     },
     async set(id, data, expiresAt) {
       await sql`
-        with expired as (delete from seam.sessions where id in (select id from seam.sessions where expires_at < now() limit 10))
+        with expired as (
+          delete from seam.sessions where id in (
+            select id from seam.sessions where expires_at < now() and id <> ${id} limit 10 for update skip locked))
         insert into seam.sessions (id, data, expires_at) values (${id}, ${sql.json(data as never)}, ${expiresAt.toISOString()}::timestamptz)
         on conflict (id) do update set data = excluded.data, expires_at = excluded.expires_at`
     },

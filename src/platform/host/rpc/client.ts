@@ -5,6 +5,7 @@ import { codecOf, roundTrip } from '../codec.ts'
 import { RequestContext } from '../request-context.ts'
 import type { CallStatistics } from './call-stats.ts'
 import type { Adapter, Target } from './target.ts'
+import { MAX_INPUT } from './wire.ts'
 
 /**
  * Makes what `app.call(contract)` returns: the contract's procedures as functions, the same for every adapter.
@@ -38,19 +39,23 @@ function callable(
     const started = performance.now()
     if (context.isOver(started)) return Promise.reject(new DeadlineExceeded(module))
     return new Promise((resolve, reject) => {
-      const fail = (error: Error) => {
+      let over = false
+      /** True once: an answer that comes too late is no second end. */
+      const end = (failed: boolean) => {
+        if (over) return false
         context.forget(waiter)
-        stats.ended(performance.now() - started, true)
-        reject(error)
+        stats.ended(performance.now() - started, failed)
+        return (over = true)
+      }
+      const fail = (error: Error) => {
+        if (end(true)) reject(error)
       }
       const waiter = { expire: () => fail(new DeadlineExceeded(module)) }
       context.await(waiter)
       try {
         Promise.resolve(target.invoke(input, context)).then(
           (output) => {
-            context.forget(waiter)
-            stats.ended(performance.now() - started, false)
-            resolve(output)
+            if (end(false)) resolve(output)
           },
           (error) => fail(target.failure(error)),
         )
@@ -82,12 +87,12 @@ function strictly(contract: Contract, name: string, target: Target): Target {
   return {
     failure: (error) => target.failure(error),
     async invoke(input, context) {
-      const { value, difference } = roundTrip(codec, input)
+      const { value, difference } = roundTrip(codec, input, MAX_INPUT)
       if (difference)
         throw new Divergence(contract.name, name, `the input would not survive a remote call: ${difference}`)
       const answer = (async () => target.invoke(value, context))()
       await answer.catch(() => {})
-      if (!isDeepStrictEqual(roundTrip(codec, input).value, value)) {
+      if (!isDeepStrictEqual(roundTrip(codec, input, MAX_INPUT).value, value)) {
         throw new Divergence(contract.name, name, 'the caller changed the input while the call was under way')
       }
       return answer

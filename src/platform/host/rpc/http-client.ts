@@ -1,15 +1,20 @@
 import { Agent, type Dispatcher } from 'undici'
 import type { Contract } from '../../kit/contract.ts'
-import { CallFailed, DeadlineExceeded, Unavailable } from '../../kit/errors.ts'
-import { codecOf, decode, deepFreeze } from '../codec.ts'
+import { BadInput, CallFailed, DeadlineExceeded, SeamError, Unavailable } from '../../kit/errors.ts'
+import { codecOf, deepFreeze } from '../codec.ts'
 import type { Discovery } from '../discovery/discovery.ts'
 import { reused, type SystemTokens } from '../identity/tokens.ts'
 import type { RequestContext } from '../request-context.ts'
 import type { Adapter, Target } from './target.ts'
-import { decodeError, IDENTITY_HEADER, RPC_PREFIX, SERVICE_HEADER, TIMEOUT_HEADER } from './wire.ts'
-
-/** The most that an answer may weigh, in bytes: 8 MiB. A larger one is refused while it arrives. */
-const MAX_ANSWER = 8 * 1024 * 1024
+import {
+  decodeError,
+  IDENTITY_HEADER,
+  MAX_INPUT,
+  MAX_OUTPUT,
+  RPC_PREFIX,
+  SERVICE_HEADER,
+  TIMEOUT_HEADER,
+} from './wire.ts'
 
 /** The `http` adapter: a call is a POST over a pooled keep-alive connection to one of the module's instances. */
 export class HttpAdapter implements Adapter {
@@ -33,19 +38,23 @@ export class HttpAdapter implements Adapter {
     const service = reused(() => this.#tokens.service.sign(module, { caller }))
 
     return {
-      failure: (error) => error as Error,
+      // What is no error of Seam comes from an input that JSON cannot carry.
+      failure: (error) => (error instanceof SeamError ? error : new CallFailed(module, name, { cause: error })),
       invoke: async (value, context) => {
         const headers: Record<string, string> = {
           'content-type': 'application/json',
           [SERVICE_HEADER]: service(),
-          [TIMEOUT_HEADER]: String(Math.ceil(context.deadline - performance.now())),
+          [TIMEOUT_HEADER]: String(Math.max(1, Math.floor(context.deadline - performance.now()))),
           'x-request-id': context.requestId,
           traceparent: context.traceparent,
         }
         if (context.identity)
           headers[IDENTITY_HEADER] = this.#tokens.identity.sign(module, { identity: context.identity })
-        const { status, body } = await this.#post(module, path, headers, input.encode(value), context)
-        const answer = parse(body)
+        const body = input.encode(value)
+        if (Buffer.byteLength(body) > MAX_INPUT)
+          throw new BadInput(module, [{ path: '', message: 'weighs more than 1 MiB' }])
+        const { status, text } = await this.#post(module, path, headers, body, context)
+        const answer = parse(module, text)
         if (status !== 200) throw decodeError(contract, name, answer)
         if (!output.check(answer)) {
           const faults = output.faults(answer).map((fault) => `${fault.path} ${fault.message}`)
@@ -69,6 +78,7 @@ export class HttpAdapter implements Adapter {
     body: string,
     context: RequestContext,
   ): Promise<Answer> {
+    const origin = this.#discovery.pick(module)
     return new Promise((resolve, reject) => {
       let request: Dispatcher.DispatchController | undefined
       let expired = false
@@ -82,7 +92,6 @@ export class HttpAdapter implements Adapter {
       const chunks: Buffer[] = []
       let size = 0
       let status = 0
-      const origin = this.#discovery.pick(module)
       this.#agent.dispatch(
         { origin, path, method: 'POST', headers, body },
         {
@@ -95,12 +104,12 @@ export class HttpAdapter implements Adapter {
           },
           onResponseData(controller, chunk) {
             size += chunk.length
-            if (size > MAX_ANSWER) controller.abort(new Error('The answer is larger than 8 MiB.'))
+            if (size > MAX_OUTPUT) controller.abort(new Error('The answer is larger than 8 MiB.'))
             else chunks.push(chunk)
           },
           onResponseEnd() {
             context.forget(waiter)
-            resolve({ status, body: chunks.length === 1 ? chunks[0]!.toString() : Buffer.concat(chunks).toString() })
+            resolve({ status, text: chunks.length === 1 ? chunks[0]!.toString() : Buffer.concat(chunks).toString() })
           },
           onResponseError(_controller, error) {
             context.forget(waiter)
@@ -114,13 +123,13 @@ export class HttpAdapter implements Adapter {
 
 interface Answer {
   status: number
-  body: string
+  text: string
 }
 
-function parse(body: string): unknown {
+function parse(module: string, text: string): unknown {
   try {
-    return decode(body)
-  } catch {
-    return undefined
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new Unavailable(module, { cause })
   }
 }

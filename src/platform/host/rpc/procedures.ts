@@ -1,10 +1,12 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { Type } from 'typebox'
 import type { CallContext } from '../../kit/call-context.ts'
 import type { Contract } from '../../kit/contract.ts'
 import { BadInput, CallFailed, DeadlineExceeded, Divergence, SeamError, Unavailable } from '../../kit/errors.ts'
 import { codecOf, deepFreeze, roundTrip } from '../codec.ts'
 import { meaningOf } from '../data/database-errors.ts'
 import type { Adapter, Target } from './target.ts'
+import { MAX_OUTPUT } from './wire.ts'
 
 type Handler = (input: unknown, context: CallContext) => unknown
 
@@ -63,7 +65,8 @@ export class Procedures implements Adapter {
       if (error instanceof BadInput || error instanceof CallFailed) return error
       const declared = contract.procedures[procedure]?.throws.includes(error.code)
       const Declared = contract.errors[error.code]
-      if (declared && Declared && error instanceof Declared) return error
+      if (declared && Declared && error instanceof Declared)
+        return (this.#strict && divergenceOf(contract, procedure, error)) || error
     }
     const meaning = meaningOf(error, contract.name)
     if (meaning) return meaning
@@ -75,15 +78,26 @@ export class Procedures implements Adapter {
   }
 }
 
+/** Details, too, must be what the contract says, and survive a trip over the network. */
+function divergenceOf(contract: Contract, procedure: string, error: SeamError): Divergence | undefined {
+  const shape = contract.errors[error.code]!.shape.details
+  if (!shape && error.details === undefined) return undefined
+  const codec = codecOf(shape ?? Type.Never())
+  const faults = codec.faults(error.details).map((fault) => `${fault.path} ${fault.message}`)
+  const wrong = faults.length > 0 ? faults.join(', ') : roundTrip(codec, error.details, MAX_OUTPUT).difference
+  deepFreeze(error.details)
+  return wrong ? new Divergence(contract.name, procedure, `the details of ${error.code}: ${wrong}`) : undefined
+}
+
 function strictly(contract: Contract, procedure: string, handler: Handler): Handler {
   const codec = codecOf(contract.procedures[procedure]!.output)
   return async (input, context) => {
-    const output = await handler(input, context)
+    const output = await handler(deepFreeze(input), context)
     const faults = codec.faults(output)
     const complaint = faults.length > 0 ? faults.map((fault) => `${fault.path} ${fault.message}`).join(', ') : undefined
     if (complaint)
       throw new Divergence(contract.name, procedure, `the result is not what the contract says: ${complaint}`)
-    const { value, difference } = roundTrip(codec, output)
+    const { value, difference } = roundTrip(codec, output, MAX_OUTPUT)
     if (difference)
       throw new Divergence(contract.name, procedure, `the result would not survive a remote call: ${difference}`)
     deepFreeze(output)

@@ -18,6 +18,11 @@ export const IDENTITY_HEADER = 'x-seam-identity'
 /** Milliseconds that the caller still waits: relative, because clocks differ. */
 export const TIMEOUT_HEADER = 'x-seam-timeout'
 
+/** The most that an input may weigh on its way, in bytes: 1 MiB. */
+export const MAX_INPUT = 1024 * 1024
+/** The most that a result may weigh on its way, in bytes: 8 MiB. A larger one is refused while it arrives. */
+export const MAX_OUTPUT = 8 * 1024 * 1024
+
 /** An error on its way between processes. */
 export interface WireError {
   module: string
@@ -38,11 +43,12 @@ export function encodeError(error: SeamError): WireError {
 /** The error as it was thrown on the far side: the same class, code and details. What is not understood is {@link Unavailable}. */
 export function decodeError(contract: Contract, procedure: string, error: unknown): Error {
   if (!isWireError(error)) return new Unavailable(contract.name)
-  const Declared = error.module === contract.name ? contract.errors[error.code] : undefined
+  const declared = error.module === contract.name && Object.hasOwn(contract.errors, error.code)
+  const Declared = declared ? contract.errors[error.code] : undefined
   if (Declared) return Reflect.construct(Declared, [error.details])
   switch (error.code) {
     case 'BadInput':
-      return new BadInput(error.module, (error.details as { errors: Fault[] } | undefined)?.errors ?? [], error.message)
+      return new BadInput(error.module, faultsIn(error.details), error.message)
     case 'DeadlineExceeded':
       return new DeadlineExceeded(error.module)
     case 'Divergence':
@@ -52,6 +58,11 @@ export function decodeError(contract: Contract, procedure: string, error: unknow
     default:
       return new Unavailable(error.module)
   }
+}
+
+function faultsIn(details: unknown): Fault[] {
+  const { errors } = (details ?? {}) as { errors?: unknown }
+  return Array.isArray(errors) ? errors : []
 }
 
 const isWireError = (value: unknown): value is WireError =>
