@@ -17,7 +17,7 @@ import { createServer } from './platform/host/http/server.ts'
 import { developmentSecret } from './platform/host/identity/secret.ts'
 import { sessionsIn } from './platform/host/identity/sessions.ts'
 import { systemTokens } from './platform/host/identity/tokens.ts'
-import { mountModule } from './platform/host/mount.ts'
+import { claimPrefixes, mountModule } from './platform/host/mount.ts'
 import { createOpsServer } from './platform/host/ops/server.ts'
 import { CallStatistics } from './platform/host/rpc/call-stats.ts'
 import { createClient } from './platform/host/rpc/client.ts'
@@ -120,6 +120,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     for (const module of modules) {
       const { manifest, services } = module
       faults.push(...(await mountModule(api, manifest, { services, sessions })), ...module.allFaults)
+      claimPrefixes(api, manifest.contract)
       const callers = placement.all
         .filter(({ uses }) => uses.includes(manifest.contract))
         .map(({ contract }) => contract.name)

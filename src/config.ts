@@ -1,13 +1,12 @@
-import { Ajv } from 'ajv'
-import formats from 'ajv-formats'
+import { isIP } from 'node:net'
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
+import { createAjv } from './platform/host/ajv.ts'
 import { BootError } from './platform/host/boot-error.ts'
 import { type Placement, place, variable } from './platform/host/placement.ts'
 import type { Manifest } from './platform/kit/module.ts'
 
 const ORIGINS = '^https?://[^\\s,/]+(,https?://[^\\s,/]+)*$'
 const POSTGRES = '^postgres(ql)?://\\S+$'
-const CIDRS = '^[0-9a-fA-F.:]+(/\\d{1,3})?(,[0-9a-fA-F.:]+(/\\d{1,3})?)*$'
 
 /** The variables of the host. `writeOnly` marks secrets: their values are never printed. */
 const Variables = Type.Object({
@@ -73,7 +72,7 @@ const Variables = Type.Object({
     }),
   ),
   TRUST_PROXY: Type.Optional(
-    Type.String({ pattern: CIDRS, description: 'CIDRs of the proxies in front', examples: ['10.0.0.0/8,127.0.0.1'] }),
+    Type.String({ format: 'cidrs', description: 'CIDRs of the proxies in front', examples: ['10.0.0.0/8,127.0.0.1'] }),
   ),
   CORS_ORIGINS: Type.Optional(
     Type.String({
@@ -161,10 +160,10 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     const value = environment[name]?.trim()
     if (value) values[name] = value
   }
-  const faults = faultsOf(schema, values)
+  const faults = [...doubles(catalogue), ...faultsOf(schema, values)]
   const vars = values as Static<typeof Variables>
   const opsPort = vars.OPS_PORT ?? (vars.PORT === 0 ? 0 : vars.PORT + 1000)
-  const named = faults.some((fault) => fault.startsWith('PORT'))
+  const named = faults.some((fault) => /^(OPS_)?PORT /.test(fault))
   if (!named && opsPort > 65535)
     faults.push(`OPS_PORT is missing: PORT + 1000 is ${opsPort}, which is no port. Example: OPS_PORT=9000`)
   if (!named && opsPort === vars.PORT && opsPort !== 0)
@@ -210,13 +209,27 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
   })
 }
 
+/** Variables that two would read. */
+function doubles(catalogue: readonly Manifest[]): string[] {
+  const owners = new Map(Object.keys(Variables.properties).map((name) => [name, "the host's"]))
+  const faults: string[] = []
+  for (const { contract, settings } of catalogue) {
+    for (const name of [...Object.keys(moduleVariables(contract.name)), ...Object.keys(settings?.properties ?? {})]) {
+      const owner = owners.get(name)
+      if (owner) faults.push(`"${contract.name}" cannot have the variable ${name}: it is ${owner}.`)
+      owners.set(name, `"${contract.name}"'s`)
+    }
+  }
+  return faults
+}
+
 /** Converts and completes the values in place, and says what is wrong with them. */
 function faultsOf(schema: TObject, values: Record<string, unknown>): string[] {
   const given = { ...values }
-  const ajv = new Ajv({ allErrors: true, coerceTypes: true, useDefaults: true, strict: false })
-  formats.default(ajv)
+  const ajv = createAjv({ coerceTypes: true, useDefaults: true })
+  ajv.addFormat('cidrs', (text) => list(text).every(isCidr))
   const validate = ajv.compile(schema)
-  if (validate(values)) return []
+  validate(values)
   const faults = new Map<string, string>()
   for (const { instancePath, keyword, message, params } of validate.errors ?? []) {
     const name = instancePath.slice(1) || String(params.missingProperty)
@@ -226,7 +239,7 @@ function faultsOf(schema: TObject, values: Record<string, unknown>): string[] {
     const rule =
       keyword === 'enum'
         ? `must be one of ${(params.allowedValues as string[]).join(', ')}`
-        : keyword === 'pattern'
+        : keyword === 'pattern' || keyword === 'format'
           ? 'does not have the right form'
           : message
     faults.set(
@@ -234,7 +247,21 @@ function faultsOf(schema: TObject, values: Record<string, unknown>): string[] {
       `${name} ${was}: it ${keyword === 'required' ? 'is needed' : rule}. Example: ${example(name, schema)}`,
     )
   }
+  for (const [name, value] of Object.entries(given)) {
+    if (name.endsWith('_URL') && !faults.has(name) && !addressesIn(String(value)).every((url) => URL.canParse(url)))
+      faults.set(name, `${name} is not valid: it cannot be read as a URL. Example: ${example(name, schema)}`)
+  }
   return [...faults.values()]
+}
+
+/** The parts of a comma-separated list of URLs; a comma may also stand in a password. */
+const addressesIn = (value: string): string[] => value.split(/,(?=\w+:\/\/)/)
+
+function isCidr(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/')
+  const family = isIP(address)
+  const fits = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+  return family !== 0 && fits && more.length === 0
 }
 
 function example(name: string, schema: TObject): string {

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
-import { Ajv, type ValidateFunction } from 'ajv'
-import formats from 'ajv-formats'
+import type { ValidateFunction } from 'ajv'
 import fastJsonStringify from 'fast-json-stringify'
 import type { TSchema } from 'typebox'
 import type { Fault } from '../kit/errors.ts'
+import { createAjv } from './ajv.ts'
 
 /** What a schema is compiled to: how values of it are checked and how they travel. */
 export interface Codec {
@@ -20,8 +20,7 @@ export interface Codec {
   encode(value: unknown): string
 }
 
-const ajv = new Ajv({ allErrors: true, strict: false, strictNumbers: true })
-formats.default(ajv)
+const ajv = createAjv()
 const codecs = new WeakMap<TSchema, Codec>()
 
 /** The codec of a schema, compiled when it is first needed and then kept. */

@@ -1,5 +1,7 @@
-import type { FastifyInstance, RouteOptions } from 'fastify'
+import type { FastifyInstance, HTTPMethods, RouteOptions } from 'fastify'
+import type { Contract } from '../kit/contract.ts'
 import type { Manifest, ModuleApp, ModuleServices } from '../kit/module.ts'
+import { notFound } from './http/problems.ts'
 import type { Sessions } from './identity/sessions.ts'
 
 /**
@@ -26,6 +28,24 @@ export async function mountModule(
     await plugin(scope as unknown as ModuleApp)
   })
   return faults
+}
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+
+/**
+ * Claims all that lies below a module's prefixes for it: what none of its routes answers is not found there, after the
+ * caller has been authenticated and limited as for any other route. A gateway does so too, since it does not know the
+ * routes, so that the answer does not depend on where the module runs. Mount the module first.
+ */
+export function claimPrefixes(server: FastifyInstance, { name, routes }: Contract): void {
+  for (const url of routes.flatMap((prefix) => [prefix, `${prefix}/*`])) {
+    server.route({
+      method: METHODS.filter((method) => !server.hasRoute({ method: method as HTTPMethods, url })),
+      url,
+      config: { allow: 'anyone', module: name },
+      handler: notFound,
+    })
+  }
 }
 
 function faultsOfRoute({ method, url, config }: RouteOptions, prefixes: readonly string[]): string[] {

@@ -47,7 +47,7 @@ export function place(
     ...faultsOfCatalogue(catalogue),
     ...hosted.flatMap(({ contract, uses }) =>
       uses
-        .filter(({ name }) => names.includes(name) && !placement.hosts(name) && !reachable(name))
+        .filter((used) => names.includes(used?.name) && !placement.hosts(used.name) && !reachable(used.name))
         .map(
           ({ name }) =>
             `${variable(name)}_URL is missing: "${contract.name}" is hosted here and calls "${name}", which is not. Example: ${variable(name)}_URL=http://127.0.0.1:8001`,
@@ -88,11 +88,11 @@ export function faultsOfCatalogue(catalogue: readonly Manifest[]): string[] {
       Object.values(events).map(({ name, version }) => `${name} v${version}`),
     ),
   )
-  const cycle = cycleIn(catalogue)
-  if (cycle)
+  for (const cycle of cyclesIn(catalogue)) {
     faults.push(
       `Modules call each other in a circle: ${cycle.join(' -> ')}. Let one of them learn from the other's events instead.`,
     )
+  }
   return faults
 }
 
@@ -113,22 +113,18 @@ function doubles(
   return faults
 }
 
-function cycleIn(catalogue: readonly Manifest[]): string[] | undefined {
+function cyclesIn(catalogue: readonly Manifest[]): string[][] {
   const uses = new Map(catalogue.map((manifest) => [manifest.contract.name, manifest.uses.map((used) => used?.name)]))
   const done = new Set<string>()
-  const visit = (name: string, path: string[]): string[] | undefined => {
-    if (path.includes(name)) return [...path.slice(path.indexOf(name)), name]
-    if (done.has(name)) return undefined
-    for (const next of uses.get(name) ?? []) {
-      const cycle = visit(next, [...path, name])
-      if (cycle) return cycle
+  const cycles: string[][] = []
+  const visit = (name: string, path: string[]) => {
+    if (path.includes(name)) {
+      cycles.push([...path.slice(path.indexOf(name)), name])
+    } else if (!done.has(name)) {
+      for (const next of uses.get(name) ?? []) visit(next, [...path, name])
+      done.add(name)
     }
-    done.add(name)
-    return undefined
   }
-  for (const name of uses.keys()) {
-    const cycle = visit(name, [])
-    if (cycle) return cycle
-  }
-  return undefined
+  for (const name of uses.keys()) visit(name, [])
+  return cycles
 }

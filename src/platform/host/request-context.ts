@@ -14,9 +14,13 @@ const LONGEST_TIMER = 2 ** 31 - 1
 
 const current = new AsyncLocalStorage<RequestContext>()
 
-/** Anybody who waits for something that must end by the deadline. */
+/** Anybody who waits for something that must end by the deadline. Waiters of one context are linked with each other. */
 export interface Waiter {
   expire(): void
+  /** For the context alone. */
+  previous?: Waiter | undefined
+  /** For the context alone. */
+  next?: Waiter | undefined
 }
 
 /**
@@ -29,9 +33,11 @@ export class RequestContext implements CallContext, Waiter {
   readonly deadline: number
   #traceparent: string | undefined
   #controller: AbortController | undefined
-  #waiters = new Set<Waiter>()
+  #first: Waiter | undefined
   #timer: NodeJS.Timeout | undefined
   #ended = false
+  previous: Waiter | undefined
+  next: Waiter | undefined
 
   constructor(from: { requestId?: string | undefined; traceparent?: string | undefined; timeout?: number } = {}) {
     this.requestId = from.requestId ?? randomUUID()
@@ -94,12 +100,17 @@ export class RequestContext implements CallContext, Waiter {
       waiter.expire()
       return
     }
-    this.#waiters.add(waiter)
+    waiter.next = this.#first
+    if (this.#first) this.#first.previous = waiter
+    this.#first = waiter
     this.#startTimer()
   }
 
   forget(waiter: Waiter): void {
-    this.#waiters.delete(waiter)
+    if (waiter.previous) waiter.previous.next = waiter.next
+    else if (this.#first === waiter) this.#first = waiter.next
+    if (waiter.next) waiter.next.previous = waiter.previous
+    waiter.previous = waiter.next = undefined
   }
 
   /** As part of another context, it ends with that one. */
@@ -112,8 +123,10 @@ export class RequestContext implements CallContext, Waiter {
     if (this.#ended) return
     this.#ended = true
     clearTimeout(this.#timer)
-    for (const waiter of this.#waiters) waiter.expire()
-    this.#waiters.clear()
+    for (let waiter = this.#first; waiter; waiter = this.#first) {
+      this.forget(waiter)
+      waiter.expire()
+    }
     this.#controller?.abort()
   }
 

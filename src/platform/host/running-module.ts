@@ -43,7 +43,10 @@ export class RunningModule {
   readonly #relay: Sweep
   readonly #sweeps: Sweep[] = []
   readonly #transport: Transport
+  readonly #procedures: Procedures
   readonly #handled = new Set<object>()
+  #implemented = false
+  #started = false
   #receiver: Receiver | undefined
 
   constructor(manifest: Manifest, around: Surroundings) {
@@ -51,6 +54,7 @@ export class RunningModule {
     const log = around.log.child({ module: name })
     this.manifest = manifest
     this.#transport = around.transport
+    this.#procedures = around.procedures
     this.#database = openModuleDatabase(name, around.urlOf(name))
     this.#subscriber = new Subscriber(name, { db: this.#database.db, transport: around.transport, log })
     this.#relay = createRelay(name, { db: this.#database.sql, transport: around.transport, log })
@@ -64,12 +68,14 @@ export class RunningModule {
     const unhandled = subscribes.filter((event) => !this.#handled.has(event))
     return [
       ...this.faults,
+      ...(this.#implemented ? [] : this.#procedures.implement(contract, {})),
       ...unhandled.map((event) => `"${contract.name}" subscribes to "${event.name}" and does not handle it.`),
     ]
   }
 
   /** Begins to relay, to handle events and to sweep. */
   async start(): Promise<void> {
+    this.#started = true
     const { name } = this.manifest.contract
     this.#receiver = await this.#transport.receive(name, (message) => this.#receive(message))
     const wake = () => this.#relay.wake()
@@ -106,11 +112,14 @@ export class RunningModule {
       cursors: signedCursors(around.secret, contract.name),
       call: (other) => {
         if (!manifest.uses.includes(other)) {
-          this.faults.push(`"${contract.name}" calls "${other.name}", which its manifest does not name in \`uses\`.`)
+          const fault = `"${contract.name}" calls "${other.name}", which its manifest does not name in \`uses\`.`
+          if (this.#started) throw new TypeError(fault)
+          this.faults.push(fault)
         }
         return around.clientOf(contract.name, other)
       },
       implement: (procedures) => {
+        this.#implemented = true
         this.faults.push(...around.procedures.implement(contract, procedures as Parameters<Procedures['implement']>[1]))
       },
       subscribe: (event: EventType, handle: Parameters<Subscriber['on']>[1]) => {

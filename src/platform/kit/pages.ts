@@ -49,8 +49,8 @@ export function page<T>(
   const last = data.at(-1)
   const next = of.rows.length > of.limit && last !== undefined ? of.cursors.sign(of.position(last)) : null
   if (next) {
-    const [path = '', query] = request.url.split('?', 2)
-    const params = new URLSearchParams(query)
+    const [path = '', ...query] = request.url.split('?')
+    const params = new URLSearchParams(query.join('?'))
     params.set('cursor', next)
     reply.header('link', `<${path}?${params}>; rel="next"`)
   }

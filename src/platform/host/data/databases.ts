@@ -21,6 +21,9 @@ export interface ModuleDatabase {
 /**
  * Opens a pool in which every connection runs under the module's role, with the module's schema as its search path. No
  * connection is made before the first query.
+ *
+ * This keeps a module from using another's tables by mistake. One that says `set role` on purpose gets what the login
+ * may do; where that must not be, give the module a login of its own, in its own database URL.
  */
 export function openModuleDatabase(module: string, url: string): ModuleDatabase {
   const sql = postgres(url, {
@@ -36,7 +39,7 @@ export function openModuleDatabase(module: string, url: string): ModuleDatabase 
       idle_in_transaction_session_timeout: STATEMENT_TIMEOUT * 6,
     } as Record<string, string | number>,
   })
-  return { db: drizzleOn(sql), sql, close: () => sql.end({ timeout: 2 }) }
+  return { db: drizzleOn(sql), sql, close: () => sql.end({ timeout: 1 }) }
 }
 
 /** Opens a small pool for the platform itself: migrations, sessions, notifications. */

@@ -139,16 +139,20 @@ async function provide(sql: Sql, schema: string): Promise<void> {
 /** Roles belong to the whole server, so another database's migration may make the same one at the same moment. */
 async function provideRole(sql: Sql, role: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
+    const [found] =
+      await sql`select pg_has_role(current_user, oid, 'set') as mine, current_user as login from pg_roles where rolname = ${role}`
     try {
-      const [found] =
-        await sql`select pg_has_role(current_user, oid, 'set') as mine from pg_roles where rolname = ${role}`
       if (!found) await sql`create role ${sql(role)} nologin`
       // Who makes a role without being a superuser may hand it out, but not take it, before this.
       if (!found?.mine) await sql`grant ${sql(role)} to current_user`
       return
     } catch (error) {
-      const raced = ['42710', '23505', 'XX000'].includes((error as { code?: string }).code ?? '')
-      if (!raced || attempt >= 10) throw error
+      const code = (error as { code?: string }).code ?? ''
+      if (found && code === '42501') {
+        const wanted = `grant "${role}" to "${found.login}"`
+        throw new Error(`another login has made the role "${role}"; that one, or a superuser, must say: ${wanted}`)
+      }
+      if (!['42710', '23505', 'XX000'].includes(code) || attempt >= 10) throw error
     }
   }
 }

@@ -65,7 +65,7 @@ export async function openState(options: StateOptions): Promise<State> {
     const redis = redisUrl ? (await import('../redis.ts')).requestRedis(redisUrl, log) : undefined
     if (redis) closing.push(async () => redis.disconnect())
     const platform = redis ? undefined : openPlatformDatabase(url!)
-    if (platform) closing.push(() => platform.end({ timeout: 2 }))
+    if (platform) closing.push(() => platform.end({ timeout: 1 }))
     const transport = hosted.length > 0 ? await openTransport(url, redisUrl, log) : undefined
     if (transport) closing.push(() => transport.close())
     return {

@@ -22,9 +22,12 @@ declare module 'fastify' {
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Finds out who asks, before anything else is done for them, and refuses who may not. In this order:
- * the signed word of an edge process that has verified them; at an edge, a bearer token or the session cookie.
- * Headers of the system itself that come without a valid signature are dropped.
+ * Finds out who asks, before anything else is done for them. In this order: the signed word of an edge process that has
+ * verified them; at an edge, a bearer token or the session cookie. Headers of the system itself that come without a valid
+ * signature are dropped.
+ *
+ * That somebody must be signed in is asked only when the request has been counted and read: a gateway in front does both
+ * without knowing who may use a route, and the answers shall not depend on where a module runs.
  */
 export function authenticate(
   server: FastifyInstance,
@@ -36,7 +39,7 @@ export function authenticate(
   server.addHook('onRequest', (request, _reply, done) => {
     // Before any credentials or body are looked at: so answer also the addresses that exist only between processes.
     if (request.is404) return done(new NotFound())
-    const { module, internal, allow } = request.routeOptions.config
+    const { module, internal } = request.routeOptions.config
     if (internal) {
       request.vouched = true
       return done()
@@ -44,7 +47,7 @@ export function authenticate(
     const admit = (identity: Identity | null) => {
       request.identity = identity
       request.context.identity = identity
-      done(allow === 'user' && !identity ? new Unauthenticated() : undefined)
+      done()
     }
     const vouched = module && vouchedIdentity(request, module, tokens)
     const timeout = request.headers[TIMEOUT_HEADER]
@@ -57,6 +60,9 @@ export function authenticate(
     if (edge) identify(request, tokens, sessions, (error, identity) => (error ? done(error) : admit(identity)))
     else done(module ? new Unauthenticated('This service answers only processes of its own system.') : undefined)
   })
+  server.addHook('preValidation', (request, _reply, done) =>
+    done(request.routeOptions.config.allow === 'user' && !request.identity ? new Unauthenticated() : undefined),
+  )
 }
 
 function vouchedIdentity(request: FastifyRequest, module: string, tokens: SystemTokens) {

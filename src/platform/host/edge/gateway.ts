@@ -15,6 +15,8 @@ import { IDENTITY_HEADER, TIMEOUT_HEADER } from '../rpc/wire.ts'
 const readWhole = (_request: FastifyRequest, body: Buffer, done: (error: null, body: Readable) => void) =>
   done(null, Readable.from([body], { objectMode: false }))
 
+const PROBLEM = 'application/problem+json'
+
 type Hooks = Required<NonNullable<FastifyHttpProxyOptions['replyOptions']>>
 
 /**
@@ -54,6 +56,14 @@ export async function proxyModule(
     reply.send(late ? new DeadlineExceeded(module, { cause: error }) : new Unavailable(module, { cause: error }))
   }
 
+  // A module fails in problems; other words come from something in between, and are not meant for the outside.
+  const onResponse: Hooks['onResponse'] = (_request, reply, response) => {
+    const { statusCode, stream } = response as unknown as { statusCode: number; stream: Readable }
+    if (statusCode < 500 || reply.getHeader('content-type') === PROBLEM) return reply.send(stream)
+    stream.on('error', () => {}).destroy()
+    reply.send(new Unavailable(module, { cause: new Error(`Something answered for it with ${statusCode}.`) }))
+  }
+
   for (const prefix of contract.routes) {
     const options: FastifyHttpProxyOptions = {
       upstream: '',
@@ -75,6 +85,7 @@ export async function proxyModule(
         getUpstream: () => discovery.pick(module),
         rewriteRequestHeaders,
         rewriteHeaders,
+        onResponse,
         onError,
         retryDelay: () => null,
       },

@@ -3,6 +3,7 @@ import {
   createPostgresBackend,
   DEFAULT_SCHEMA,
   LATEST_SCHEMA_VERSION,
+  MIGRATION_ADVISORY_LOCK_KEY,
   Queue,
   runMigrations,
   SchemaMigrationRequiredError,
@@ -119,6 +120,8 @@ export async function migratePostgresTransport(url: string): Promise<Migrated> {
   client.on('error', () => {})
   try {
     await client.connect()
+    // In turns, so that one of those who do it at once finds something to do.
+    await client.query('select pg_advisory_lock($1)', [MIGRATION_ADVISORY_LOCK_KEY])
     const before = await assertSchemaCompatibility(client).catch((error) => {
       if (error instanceof SchemaMigrationRequiredError) return 0
       throw error

@@ -1,7 +1,6 @@
-import { Ajv } from 'ajv'
-import formats from 'ajv-formats'
 import fastify, { errorCodes, type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import { NotFound } from '../../kit/errors.ts'
+import { createAjv } from '../ajv.ts'
 import { RequestContext, requestIdOf } from '../request-context.ts'
 import { refuseBrokenRequest } from './broken-requests.ts'
 import { isAmbiguous } from './paths.ts'
@@ -86,11 +85,8 @@ export function createServer(options: {
 
 /** Bodies must have the declared types; what comes as text (query, path, headers) is converted to them first. */
 function validatorCompiler() {
-  const options = { allErrors: true, strict: false, useDefaults: true, removeAdditional: false }
-  const strict = new Ajv({ ...options, coerceTypes: false })
-  const text = new Ajv({ ...options, coerceTypes: 'array' })
-  formats.default(strict)
-  formats.default(text)
+  const strict = createAjv({ useDefaults: true })
+  const text = createAjv({ useDefaults: true, coerceTypes: 'array' })
   return ({ schema, httpPart }: { schema: object; httpPart?: string }) => {
     const validate = (httpPart === 'body' ? strict : text).compile(schema)
     return (value: unknown) => {

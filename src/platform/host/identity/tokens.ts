@@ -35,7 +35,7 @@ function tokens<T>(secret: string, purpose: string, lifetime: number, shape: TSc
         verify = createVerifier({
           key,
           algorithms: ['HS256'],
-          allowedAud: audience,
+          allowedAud: [audience],
           requiredClaims: ['exp', 'aud'],
           clockTolerance: 5000,
           cache: 1000,

@@ -2,8 +2,8 @@ import { isDeepStrictEqual } from 'node:util'
 import type { CallOptions, Client, Contract } from '../../kit/contract.ts'
 import { BadInput, DeadlineExceeded, Divergence } from '../../kit/errors.ts'
 import { codecOf, roundTrip } from '../codec.ts'
-import { RequestContext } from '../request-context.ts'
-import type { CallStatistics } from './call-stats.ts'
+import { RequestContext, type Waiter } from '../request-context.ts'
+import type { CallStatistics, CallStats } from './call-stats.ts'
 import type { Adapter, Target } from './target.ts'
 import { MAX_INPUT } from './wire.ts'
 
@@ -39,28 +39,15 @@ function callable(
     const started = performance.now()
     if (context.isOver(started)) return Promise.reject(new DeadlineExceeded(module))
     return new Promise((resolve, reject) => {
-      let over = false
-      /** True once: an answer that comes too late is no second end. */
-      const end = (failed: boolean) => {
-        if (over) return false
-        context.forget(waiter)
-        stats.ended(performance.now() - started, failed)
-        return (over = true)
-      }
-      const fail = (error: Error) => {
-        if (end(true)) reject(error)
-      }
-      const waiter = { expire: () => fail(new DeadlineExceeded(module)) }
-      context.await(waiter)
+      const call = new PendingCall(module, stats, context, started, resolve, reject)
+      context.await(call)
       try {
         Promise.resolve(target.invoke(input, context)).then(
-          (output) => {
-            if (end(false)) resolve(output)
-          },
-          (error) => fail(target.failure(error)),
+          (output) => call.answered(output),
+          (error) => call.failed(target.failure(error)),
         )
       } catch (error) {
-        fail(target.failure(error))
+        call.failed(target.failure(error))
       }
     })
   }
@@ -79,6 +66,55 @@ function callable(
         request?.forget(own)
         own.end()
       })
+  }
+}
+
+/** A call under way. It ends once: by its answer, or by the deadline; an answer that comes too late is no second end. */
+class PendingCall implements Waiter {
+  previous: Waiter | undefined
+  next: Waiter | undefined
+  readonly #module: string
+  readonly #stats: CallStats
+  readonly #context: RequestContext
+  readonly #started: number
+  readonly #resolve: (output: unknown) => void
+  readonly #reject: (error: Error) => void
+  #over = false
+
+  constructor(
+    module: string,
+    stats: CallStats,
+    context: RequestContext,
+    started: number,
+    resolve: (output: unknown) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.#module = module
+    this.#stats = stats
+    this.#context = context
+    this.#started = started
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  answered(output: unknown): void {
+    if (this.#end(false)) this.#resolve(output)
+  }
+
+  failed(error: Error): void {
+    if (this.#end(true)) this.#reject(error)
+  }
+
+  expire(): void {
+    this.failed(new DeadlineExceeded(this.#module))
+  }
+
+  #end(failed: boolean): boolean {
+    if (this.#over) return false
+    this.#over = true
+    this.#context.forget(this)
+    this.#stats.ended(performance.now() - this.#started, failed)
+    return true
   }
 }
 

@@ -141,7 +141,8 @@ async function launch({ data, log, program, account }: ServerOptions): Promise<A
 async function failUnlessPassing(attempt: Attempt, log: string): Promise<void> {
   if (attempt.killed) return
   const messages = await messagesOf(attempt, log)
-  if (/could not create any TCP\/IP sockets|lock file .* (already exists|is empty)|shared memory block/.test(messages)) return
+  if (/could not create any TCP\/IP sockets|lock file .* (already exists|is empty)|shared memory block/.test(messages))
+    return
   throw new EmbeddedPostgresError(`PostgreSQL did not start. Mend what it reports, or ${useAnother}:\n${messages}`, {
     cause: attempt.error,
   })

@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto'
+import type { Test } from 'tap'
+import type { Api } from './client.ts'
+
+/** The operations of all modules. */
+const OPERATIONS = [
+  'createPost POST /api/posts',
+  'getHealth GET /api/health',
+  'getPost GET /api/posts/{id}',
+  'getUser GET /api/users/{id}',
+  'listNotifications GET /api/notifications',
+  'listPosts GET /api/posts',
+  'login POST /api/auth/login',
+  'register POST /api/auth/register',
+]
+
+let document: string | undefined
+
+export async function docs(t: Test, api: Api): Promise<void> {
+  await t.test('/openapi.json has every operation of every module, and is the same everywhere', async (t) => {
+    const answer = await api.get('/openapi.json')
+    t.match([answer.status, answer.headers['content-type']], [200, /^application\/json\b/])
+    t.match(answer.body, { openapi: '3.1.0' })
+    t.strictSame(operationsOf(answer.body), OPERATIONS)
+    document ??= answer.text
+    t.equal(sha256(answer.text), sha256(document), 'byte for byte what the first placement of this run has')
+  })
+
+  await t.test('every reference in it leads somewhere', async (t) => {
+    const { text, body } = await api.get('/openapi.json')
+    for (const [, pointer] of text.matchAll(/"\$ref":"#\/([^"]+)"/g)) {
+      t.ok(
+        pointer!.split('/').reduce((at, name) => at?.[name], body),
+        pointer!,
+      )
+    }
+  })
+
+  await t.test('/docs shows it to people, with nothing from another host', async (t) => {
+    const page = await pageAt(api, '/docs')
+    t.match(page.answer.headers['content-type'], /^text\/html\b/)
+    const assets = [...page.answer.text.matchAll(/<(?:script|link|img)\b[^>]*\b(?:src|href)="([^"]+)"/g)].map(
+      ([, url]) => new URL(url!, new URL(page.path, api.target.url)),
+    )
+    t.ok(assets.length > 0, 'it loads a script')
+    for (const url of assets) {
+      t.equal(url.origin, api.target.url)
+      const { status, headers, text } = await api.get(url.pathname + url.search)
+      t.match([status, headers['content-type']], [200, /javascript/], url.pathname)
+      t.ok(text.length > 10_000)
+    }
+    // What the document says is text, not a place where the page loads something from.
+    const markup = page.answer.text.replace(/(<script\b[^>]*>)[\s\S]*?(<\/script>)/g, '$1$2')
+    t.notMatch(markup, /(https?:)?\/\/[a-z0-9-]+\./i)
+    const policy = String(page.answer.headers['content-security-policy'])
+    t.match(policy, "default-src 'self'")
+    t.notMatch(policy, /https?:/, 'the browser is told to load nothing from elsewhere')
+  })
+}
+
+async function pageAt(api: Api, path: string) {
+  const answer = await api.get(path)
+  const { location } = answer.headers
+  if (answer.status < 300 || answer.status >= 400 || !location) return { path, answer }
+  const { pathname } = new URL(String(location), new URL(path, api.target.url))
+  return { path: pathname, answer: await api.get(pathname) }
+}
+
+function operationsOf(document: { paths: Record<string, Record<string, { operationId: string }>> }): string[] {
+  return Object.entries(document.paths)
+    .flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, { operationId }]) => `${operationId} ${method.toUpperCase()} ${path}`),
+    )
+    .sort()
+}
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')

@@ -1,0 +1,16 @@
+import type { Test } from 'tap'
+import { accounts } from './accounts.ts'
+import { badInput } from './bad-input.ts'
+import { connect, type Target } from './client.ts'
+import { conventions } from './conventions.ts'
+import { docs } from './docs.ts'
+import { notifications } from './notifications.ts'
+import { posts } from './posts.ts'
+import { story } from './story.ts'
+
+/** What holds for every running Seam, wherever its modules are: the whole public API, from outside. */
+export async function apiSuite(t: Test, target: Target): Promise<void> {
+  const api = connect(t, target)
+  const parts = { story, accounts, posts, notifications, conventions, docs, badInput }
+  for (const [name, part] of Object.entries(parts)) await t.test(name, (t) => part(t, api))
+}

@@ -1,0 +1,316 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { type TSchema, Type } from 'typebox'
+import { readConfig, variablesOf } from '../src/config.ts'
+import { catalogue } from '../src/modules/catalogue.ts'
+import { BootError } from '../src/platform/host/boot-error.ts'
+import { variable } from '../src/platform/host/placement.ts'
+import { defineContract } from '../src/platform/kit/contract.ts'
+import { defineModule } from '../src/platform/kit/module.ts'
+
+const SECRET = 'hunter2-hunter2-hunter2-hunter2-hunter2'
+const variables = variablesOf(catalogue).properties as Record<string, TSchema & Record<string, unknown>>
+
+/** Text that can stand in a test's output. */
+const ascii = (value: string) => JSON.stringify(value).replace(/[^ -~]/g, '?')
+
+function faultsOf(env: Record<string, string>, modules = catalogue): readonly string[] {
+  try {
+    readConfig(env, modules)
+    return []
+  } catch (error) {
+    if (error instanceof BootError) return error.faults
+    throw error
+  }
+}
+
+t.test('an empty environment is the whole application on this machine', async (t) => {
+  const { placement, ...config } = readConfig({}, catalogue)
+  t.strictSame(config, {
+    production: false,
+    host: '127.0.0.1',
+    port: 8000,
+    opsPort: 9000,
+    edge: true,
+    databaseUrl: undefined,
+    moduleDatabaseUrls: new Map(),
+    redisUrl: undefined,
+    moduleUrls: new Map(),
+    secret: undefined,
+    trustProxy: [],
+    corsOrigins: [],
+    rateLimit: 1000,
+    logLevel: 'info',
+    settings: config.settings,
+    dataFolder: '.data',
+  })
+  t.equal(config.settings.MAIL_FROM, 'Seam <seam@localhost>')
+  t.strictSame(placement.hosted, catalogue)
+})
+
+t.test('every variable is read', async (t) => {
+  const config = readConfig(
+    {
+      NODE_ENV: 'production',
+      MODULES: 'users, posts',
+      HOST: '0.0.0.0',
+      PORT: '8100',
+      OPS_PORT: '8101',
+      EDGE: 'false',
+      DATABASE_URL: 'postgres://seam:p,a%20ss@db:5432/seam?sslmode=require',
+      REDIS_URL: 'rediss://:pass@cache:6379/1',
+      SECRET,
+      TRUST_PROXY: '10.0.0.0/8, 127.0.0.1,fd00::/8,::1',
+      CORS_ORIGINS: 'https://a.example.com,http://localhost:3000',
+      RATE_LIMIT: '5',
+      LOG_LEVEL: 'debug',
+      USERS_URL: 'http://10.0.0.2:8000',
+      NOTIFICATIONS_URL: 'http://10.0.0.3:8000,http://10.0.0.4:8000',
+      POSTS_DATABASE_URL: 'postgresql://posts@db2/posts',
+      SMTP_URL: 'smtps://user:pass@mail:465',
+      MAIL_FROM: 'hello@example.com',
+    },
+    catalogue,
+  )
+  const { placement, settings, ...rest } = config
+  t.strictSame(rest, {
+    production: true,
+    host: '0.0.0.0',
+    port: 8100,
+    opsPort: 8101,
+    edge: false,
+    databaseUrl: 'postgres://seam:p,a%20ss@db:5432/seam?sslmode=require',
+    moduleDatabaseUrls: new Map([['posts', 'postgresql://posts@db2/posts']]),
+    redisUrl: 'rediss://:pass@cache:6379/1',
+    moduleUrls: new Map([
+      ['users', ['http://10.0.0.2:8000']],
+      ['notifications', ['http://10.0.0.3:8000', 'http://10.0.0.4:8000']],
+    ]),
+    secret: SECRET,
+    trustProxy: ['10.0.0.0/8', '127.0.0.1', 'fd00::/8', '::1'],
+    corsOrigins: ['https://a.example.com', 'http://localhost:3000'],
+    rateLimit: 5,
+    logLevel: 'debug',
+    dataFolder: '.data',
+  })
+  t.strictSame(placement.hosted.map(({ contract }) => contract.name).sort(), ['posts', 'users'])
+  t.match(settings, { SMTP_URL: 'smtps://user:pass@mail:465', MAIL_FROM: 'hello@example.com' })
+})
+
+t.test('the configuration cannot be changed', async (t) => {
+  const config = readConfig({}, catalogue)
+  t.ok(Object.isFrozen(config))
+  t.ok(Object.isFrozen(config.settings))
+})
+
+t.test('an empty variable, or one of blanks, is one that is not set', async (t) => {
+  const empty = Object.fromEntries(Object.keys(variables).map((name, n) => [name, n % 2 ? '' : ' \t ']))
+  const [from, of] = [readConfig(empty, catalogue), readConfig({}, catalogue)]
+  t.strictSame({ ...from, placement: 0 }, { ...of, placement: 0 })
+  t.match(faultsOf({ NODE_ENV: 'production', SECRET: '   ' }), [/^SECRET is missing/])
+})
+
+t.test('blanks around a value do not count', async (t) => {
+  t.equal(readConfig({ PORT: ' 8001 ', MODULES: ' users ' }, catalogue).port, 8001)
+})
+
+t.test('variables of others are left alone', async (t) => {
+  t.strictSame(faultsOf({ PATH: '/bin', port: 'x', DATABASE: 'x', USER_URL: 'x', EDGES: '1' }), [])
+})
+
+t.test('OPS_PORT is 1000 above PORT unless it is set, and may not be the same', async (t) => {
+  const ports = (env: Record<string, string>) => {
+    const { port, opsPort } = readConfig(env, catalogue)
+    return [port, opsPort]
+  }
+  t.strictSame(ports({}), [8000, 9000])
+  t.strictSame(ports({ PORT: '64535' }), [64535, 65535])
+  t.strictSame(ports({ PORT: '0' }), [0, 0])
+  t.strictSame(ports({ PORT: '65000', OPS_PORT: '1' }), [65000, 1])
+  t.match(faultsOf({ PORT: '64536' }), [/^OPS_PORT is missing: PORT \+ 1000 is 65536.*Example: OPS_PORT=9000$/])
+  t.match(faultsOf({ PORT: '9000', OPS_PORT: '9000' }), [/^OPS_PORT must differ from PORT\. Example: OPS_PORT=/])
+})
+
+t.test('production needs a secret, and development does not', async (t) => {
+  t.match(faultsOf({ NODE_ENV: 'production' }), [/^SECRET is missing: .*Example: SECRET=/])
+  t.strictSame(faultsOf({ NODE_ENV: 'production', SECRET }), [])
+  for (const NODE_ENV of ['development', 'test', '']) t.strictSame(faultsOf({ NODE_ENV }), [])
+})
+
+const POSTGRES = [
+  'hunter2',
+  'mysql://u:hunter2@h/d',
+  'postgres://',
+  'postgres://u:hunter2 x@h/d',
+  'postgres://u:hunter2@h:99999/d',
+]
+const ORIGINS = [
+  'somewhere',
+  'ftp://h',
+  'http://h/path',
+  'http://h,',
+  'http://h, http://i/x',
+  'http://h:99999',
+  'http://h,http://[x',
+]
+
+/** For each variable values that it may not have. HOST may be anything. */
+const bad: Record<string, string[]> = {
+  NODE_ENV: ['prod', 'Production', 'staging'],
+  MODULES: ['users;posts', ',', 'users,', 'Users', 'a/b'],
+  PORT: ['http', '-1', '65536', '80.5', '8000 8001', 'NaN', 'true'],
+  OPS_PORT: ['http', '-1', '65536', '90.5'],
+  EDGE: ['yes', '1', '0', 'TRUE', 'on', 'null'],
+  DATABASE_URL: POSTGRES,
+  USERS_DATABASE_URL: POSTGRES,
+  POSTS_DATABASE_URL: POSTGRES,
+  NOTIFICATIONS_DATABASE_URL: POSTGRES,
+  REDIS_URL: ['hunter2', 'http://:hunter2@h', 'redis://', 'redis://:hunter2@h:99999'],
+  SECRET: ['hunter2', `hunter2${'x'.repeat(24)}`],
+  TRUST_PROXY: [
+    'localhost',
+    '10.0.0.0/33',
+    '300.1.1.1',
+    '10.0.0.0/8/8',
+    '::1/129',
+    '10.0.0.0/',
+    'true',
+    '10.0.0.1;10.0.0.2',
+  ],
+  CORS_ORIGINS: ['*', 'example.com', 'https://example.com/', 'null'],
+  RATE_LIMIT: ['0', '-1', 'many', '1.5'],
+  LOG_LEVEL: ['verbose', 'INFO', '30'],
+  USERS_URL: ORIGINS,
+  POSTS_URL: ORIGINS,
+  NOTIFICATIONS_URL: ORIGINS,
+  SMTP_URL: ['hunter2', 'http://u:hunter2@mail', 'smtp://', 'smtp://u:hunter2@mail:99999'],
+  MAIL_FROM: ['nobody', '<>', 'a@b\nBcc: c@d', 'A <a@b> <c@d>'],
+}
+
+t.test('the tests below know every variable', async (t) => {
+  t.strictSame([...Object.keys(bad), 'HOST'].sort(), Object.keys(variables).sort())
+})
+
+for (let nth = 0; nth < Math.max(...Object.values(bad).map(({ length }) => length)); nth++) {
+  t.test(`bad values are named, each with its fault and an example; round ${nth + 1}`, async (t) => {
+    const wrong = Object.entries(bad).flatMap(([name, values]) => (values[nth] ? [[name, values[nth]!] as const] : []))
+    const faults = faultsOf(Object.fromEntries(wrong))
+    t.equal(faults.length, wrong.length)
+    for (const [name, value] of wrong) {
+      const [fault = 'none', ...more] = faults.filter((fault) => fault.startsWith(`${name} `))
+      t.equal(more.length, 0, `one fault for ${name}=${ascii(value)}`)
+      const [words, example] = fault.split(` Example: ${name}=`)
+      t.match(words, /^\w+ is .+\.$/s)
+      t.ok(example, `${name} has an example`)
+      if (variables[name]!.writeOnly) t.notMatch(fault, 'hunter2')
+      else if (!name.endsWith('_URL')) t.ok(words?.includes(`"${value}"`), `${name} shows its value`)
+    }
+  })
+}
+
+t.test('what the examples say is good', async (t) => {
+  const examples = Object.entries(variables).map(([name, { examples, default: standard }]) => [
+    name,
+    name === 'SECRET' ? 'x'.repeat(64) : String((examples as unknown[])?.[0] ?? standard),
+  ])
+  t.strictSame(faultsOf(Object.fromEntries(examples)), [])
+})
+
+t.test('all faults are in one message, each once', async (t) => {
+  const env = Object.fromEntries(Object.entries(bad).map(([name, values]) => [name, values[0]!]))
+  const faults = faultsOf(env)
+  t.strictSame(faults.map((fault) => fault.split(' ')[0]).sort(), Object.keys(bad).sort())
+  t.notMatch(faults.join('\n'), 'hunter2')
+  try {
+    readConfig(env, catalogue)
+  } catch (error) {
+    for (const fault of faults) t.match((error as Error).message, fault)
+  }
+})
+
+t.test('faults of values, of the placement and of what is missing come together', async (t) => {
+  const faults = faultsOf({ NODE_ENV: 'production', PORT: 'x', MODULES: 'posts,nobody' })
+  t.equal(faults.length, 4)
+  for (const words of [/^PORT is "x"/, /^SECRET is missing/, /^MODULES names "nobody"/, /^USERS_URL is missing/])
+    t.ok(
+      faults.some((fault) => words.test(fault)),
+      String(words),
+    )
+})
+
+const shop = defineContract('web-shop', {})
+const settings = Type.Object({
+  CURRENCY: Type.Enum(['CHF', 'EUR'], { default: 'CHF', description: 'x' }),
+  SHOP_TIMEOUT: Type.Optional(Type.Integer({ minimum: 1, description: 'x', examples: [5] })),
+  SHOP_KEY: Type.String({ minLength: 8, writeOnly: true, description: 'x', examples: ['12345678'] }),
+})
+const shops = [
+  defineModule(shop, { settings, plugin: async () => ({ default: () => {} }) }),
+] as unknown as typeof catalogue
+
+t.test("a module's own variables are read, completed and checked like the others", async (t) => {
+  const config = readConfig({ SHOP_KEY: '87654321', SHOP_TIMEOUT: '7', WEB_SHOP_URL: 'http://h' }, shops)
+  t.match(config.settings, { CURRENCY: 'CHF', SHOP_TIMEOUT: 7, SHOP_KEY: '87654321' })
+  t.strictSame([...config.moduleUrls], [['web-shop', ['http://h']]])
+  t.match(faultsOf({ CURRENCY: 'USD', SHOP_TIMEOUT: '0', SHOP_KEY: 'hunter2' }, shops), [
+    'CURRENCY is "USD": it must be one of CHF, EUR. Example: CURRENCY=CHF',
+    /^SHOP_TIMEOUT is "0": .* Example: SHOP_TIMEOUT=5$/,
+    /^SHOP_KEY is not valid: .* Example: SHOP_KEY=12345678$/,
+  ])
+  t.strictSame(faultsOf({}, shops), ['SHOP_KEY is missing: it is needed. Example: SHOP_KEY=12345678'])
+})
+
+t.test("a module cannot take a variable that is somebody else's", async (t) => {
+  const plugin = async () => ({ default: () => {} })
+  const setting = (name: string) => Type.Object({ [name]: Type.String({ default: 'x', description: 'x' }) })
+  const with_ = (...modules: [string, string?][]) =>
+    modules.map(([name, own]) =>
+      defineModule(defineContract(name, {}), { plugin, ...(own && { settings: setting(own) }) }),
+    ) as unknown as typeof catalogue
+  t.match(faultsOf({}, with_(['shop', 'PORT'])), [/"shop" .*PORT/])
+  t.match(faultsOf({}, with_(['shop', 'CURRENCY'], ['till', 'CURRENCY'])), [/"till" .*CURRENCY/])
+  t.match(faultsOf({}, with_(['redis'])), [/"redis" .*REDIS_URL/])
+  t.match(faultsOf({}, with_(['database'])), [/"database" .*DATABASE_URL/])
+})
+
+t.test('a process with bad variables says so in plain words, without secrets, and ends with 1', async (t) => {
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../src/main.ts')], {
+    env: { PORT: 'x', EDGE: 'maybe', DATABASE_URL: 'postgres://u:hunter2@h:99999/d', SECRET: 'hunter2' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  child.stdout.on('data', (chunk) => (output += chunk))
+  child.stderr.on('data', (chunk) => (output += chunk))
+  const [code] = await once(child, 'close')
+  t.equal(code, 1)
+  const lines = output.trim().split('\n')
+  t.equal(lines[0], 'Seam cannot start:')
+  t.strictSame(
+    lines
+      .slice(1)
+      .map((line) => /^ {2}- (\w+) is /.exec(line)?.[1])
+      .sort(),
+    ['DATABASE_URL', 'EDGE', 'PORT', 'SECRET'],
+  )
+  t.notMatch(output, 'hunter2')
+})
+
+t.test('the README has every variable, with its default, and no other', async (t) => {
+  const readme = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8')
+  const rows = new Map(
+    [...readme.matchAll(/^\| `([A-Z<>_]+)` \|(.*)\|(.*)\|$/gm)].map(([, name, , standard]) => [
+      name!,
+      standard!.trim(),
+    ]),
+  )
+  const shared = new RegExp(
+    `^(${catalogue.map(({ contract }) => variable(contract.name)).join('|')})_(URL|DATABASE_URL)$`,
+  )
+  const names = new Set(Object.keys(variables).map((name) => name.replace(shared, '<MODULE>_$2')))
+  t.strictSame([...rows.keys()].sort(), [...names].sort())
+  for (const [name, { default: standard }] of Object.entries(variables))
+    if (standard !== undefined) t.match(rows.get(name), standard === true ? '`true`' : `\`${standard}\``, name)
+})

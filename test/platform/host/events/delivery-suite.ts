@@ -1,0 +1,510 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import type { FastifyBaseLogger } from 'fastify'
+import pino from 'pino'
+import postgres from 'postgres'
+import type { Test } from 'tap'
+import { RequestContext } from '../../../../src/platform/host/request-context.ts'
+import {
+  type EventHost,
+  type EventHostOptions,
+  eventHost,
+  eventMigrations,
+  writeEffect,
+} from '../../../support/event-host.ts'
+import { freshState } from '../../../support/topology.ts'
+import { until } from '../../../support/until.ts'
+
+const PROCESS = new URL('../../../support/event-process.ts', import.meta.url).pathname
+
+/** What every transport must do with events, from the commit that makes them to their one effect and its confirmation. */
+export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promise<void> {
+  const migrations = await eventMigrations()
+  t.teardown(() => migrations.remove())
+
+  /** An empty database and queue, and hosts on them that are closed at the end of the test. */
+  const start = async (t: Test) => {
+    const state = await freshState(queue)
+    const sql = postgres(state.env.DATABASE_URL!, { max: 2, onnotice: () => {} })
+    const hosts: EventHost[] = []
+    const children: ChildProcess[] = []
+    t.teardown(async () => {
+      await Promise.all(children.map(kill))
+      await Promise.all(hosts.map((host) => host.close()))
+      await sql.end()
+      await state.close()
+    })
+    const build = async (options: Partial<EventHostOptions> = {}) => {
+      const host = await eventHost({ env: state.env, migrations: migrations.folder, ...options })
+      hosts.push(host)
+      return host
+    }
+    return {
+      sql,
+      redisUrl: state.env.REDIS_URL,
+      build,
+      host: async (options?: Partial<EventHostOptions>) => {
+        const host = await build(options)
+        await host.start()
+        return host
+      },
+      /** A process of its own; resolves when it is at work. */
+      process: async (hosted: string, die = '') => {
+        const env = { ...process.env, ...state.env, HOSTED: hosted, DIE: die, MIGRATIONS: migrations.folder }
+        const child = spawn(process.execPath, [PROCESS], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+        children.push(child)
+        const ready = once(createInterface(child.stdout), 'line')
+        await Promise.race([ready, once(child, 'exit')])
+        return child
+      },
+      effects: (module: string) => sql`select * from ${sql(module)}.effects order by at`,
+      deliveries: () => sql`select * from alpha.outbox_deliveries order by event_id, subscriber`,
+      /** As if the deadline had passed by which confirmations are waited for. */
+      passDeadline: () => sql`update alpha.outbox_deliveries set due_at = now() where confirmed_at is null`,
+      confirmed: (count: number, timeout?: number) =>
+        until(
+          `${count} confirmed deliveries`,
+          async () => (await sql`select from alpha.outbox_deliveries where confirmed_at is not null`).length === count,
+          timeout,
+        ),
+    }
+  }
+
+  t.test('an event takes effect once in each subscriber, and each confirms it', async (t) => {
+    const system = await start(t)
+    const { publish } = await system.host()
+    await publish('k', 7)
+    await system.confirmed(2)
+    for (const module of ['beta', 'gamma']) {
+      t.match([...(await system.effects(module))], [{ key: 'k', sequence: '1', n: 7 }])
+      t.match(
+        [...(await system.sql`select * from ${system.sql(module)}.inbox`)],
+        [{ publisher: 'alpha', name: 'thing.happened', key: 'k', sequence: '1' }],
+      )
+    }
+    for (const { confirmed_at, attempts } of await system.deliveries()) {
+      t.ok(confirmed_at)
+      t.equal(attempts, 1)
+    }
+  })
+
+  t.test('a transaction that is rolled back tells nobody anything', async (t) => {
+    const system = await start(t)
+    const { publish } = await system.host()
+    await t.rejects(
+      publish('k', 1, () => Promise.reject(new Error('changed my mind'))),
+      { message: 'changed my mind' },
+    )
+    await publish('k', 2)
+    await system.confirmed(2)
+    t.match([...(await system.effects('beta'))], [{ sequence: '1', n: 2 }])
+    t.equal((await system.effects('beta')).length, 1)
+  })
+
+  t.test('an event is on its way at the commit, not at the next sweep', async (t) => {
+    const system = await start(t)
+    const handled = new Map<number, PromiseWithResolvers<number>>()
+    const host = await system.host({
+      effects: { beta: async ({ data }) => handled.get(data.n)?.resolve(performance.now()), gamma: async () => {} },
+    })
+    const times: number[] = []
+    for (let n = 0; n < 100; n++) {
+      const arrival = Promise.withResolvers<number>()
+      handled.set(n, arrival)
+      await host.publish(`k${n}`, n)
+      const committed = performance.now()
+      times.push((await arrival.promise) - committed)
+    }
+    const sorted = times.slice(10).toSorted((a, b) => a - b)
+    const at = (part: number) => sorted[Math.floor(sorted.length * part)]!
+    t.comment(`${queue}: commit to handler p50 ${at(0.5).toFixed(1)} ms, p95 ${at(0.95).toFixed(1)} ms`)
+    t.ok(at(0.5) < 250, `p50 ${at(0.5)} ms; by sweeps of 1 s it would be 500`)
+  })
+
+  t.test('an event that nobody woke the relay for is found by the next sweep', async (t) => {
+    const system = await start(t)
+    await system.host()
+    await system.sql`
+      with made as (
+        insert into alpha.outbox (id, name, version, key, sequence, data)
+        values (uuidv7(), 'thing.happened', 1, 'k', 1, '{"key": "k", "n": 5}') returning id)
+      insert into alpha.outbox_deliveries (event_id, subscriber) select id, 'beta' from made`
+    await system.confirmed(1)
+    t.match([...(await system.effects('beta'))], [{ n: 5 }])
+  })
+
+  t.test('a relay that lost its connection listens again', async (t) => {
+    const system = await start(t)
+    const arrivals: number[] = []
+    const host = await system.host({ effects: { beta: async () => void arrivals.push(performance.now()) } })
+    const listeners = () =>
+      system.sql`select pid from pg_stat_activity where datname = current_database() and query like 'listen "seam_outbox_alpha"'`
+    const before = await listeners()
+    t.equal(before.length, 1)
+    await system.sql`select pg_terminate_backend(${before[0]!.pid})`
+    await until('a new listener', async () => {
+      const now = await listeners()
+      return now.length === 1 && now[0]!.pid !== before[0]!.pid
+    })
+    const times: number[] = []
+    for (let n = 1; n <= 7; n++) {
+      await host.publish('k', n)
+      const committed = performance.now()
+      await until('the event', () => arrivals.length === n)
+      times.push(arrivals[n - 1]! - committed)
+    }
+    const median = times.toSorted((a, b) => a - b)[3]!
+    t.ok(median < 250, `median ${median} ms`)
+  })
+
+  t.test('a delivery that comes again and again, also at once, has one effect', async (t) => {
+    const system = await start(t)
+    const { promise: open, resolve } = Promise.withResolvers<void>()
+    let begun = 0
+    const effects = {
+      beta: async (...[event, handling]: Parameters<typeof writeEffect>) => {
+        begun++
+        await writeEffect(event, handling)
+        await open
+      },
+    }
+    // Each host has workers of its own, so the same message is handled in several at the same time.
+    const hosts = [await system.host({ effects }), await system.host({ effects, hosted: ['beta'] })]
+    await hosts[0]!.publish('k', 1)
+    await until('the first handler', () => begun === 1)
+    const [event] = await system.sql`select id, name, version, key, sequence::int, data, created_at from alpha.outbox`
+    const { created_at, ...rest } = event!
+    const delivery = {
+      ...(rest as { id: string; name: string; version: number; key: string; sequence: number; data: unknown }),
+      publisher: 'alpha',
+      occurredAt: created_at.toISOString(),
+      requestId: null,
+      traceparent: null,
+    }
+    const copies = Array.from({ length: 6 }, (_, i) => ({ kind: 'event' as const, id: `copy-${i}`, event: delivery }))
+    await hosts[0]!.transport.send('beta', copies)
+    await until(
+      'duplicates that wait for the first',
+      async () =>
+        (await system.sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
+          .length >= 3,
+    )
+    resolve()
+    await system.confirmed(2)
+    await hosts[0]!.transport.send('beta', [{ kind: 'event', id: 'late', event: delivery }])
+    await hosts[0]!.publish('k', 2)
+    await system.confirmed(4)
+    t.match([...(await system.effects('beta'))], [{ n: 1 }, { n: 2 }])
+    t.equal((await system.effects('beta')).length, 2)
+    t.equal(begun, 2, 'the handler itself ran once for each event')
+  })
+
+  t.test('two processes with the same modules take each event once between them', async (t) => {
+    const system = await start(t)
+    const hosts = [await system.host(), await system.host()]
+    await Promise.all(Array.from({ length: 100 }, (_, n) => hosts[n % 2]!.publish(`k${n % 5}`, n)))
+    await system.confirmed(200)
+    for (const module of ['beta', 'gamma']) {
+      const ns = (await system.effects(module)).map(({ n }) => n).sort((a, b) => a - b)
+      t.same(
+        ns,
+        Array.from({ length: 100 }, (_, n) => n),
+      )
+    }
+    t.same(new Set((await system.deliveries()).map(({ attempts }) => attempts)), new Set([1]))
+  })
+
+  t.test('a handler that throws changes nothing, and is tried again until it succeeds', async (t) => {
+    const system = await start(t)
+    const logged: string[] = []
+    let tries = 0
+    const host = await system.host({
+      log: logTo(logged),
+      effects: {
+        beta: async (event, handling) => {
+          await writeEffect(event, handling)
+          if (++tries < 3) {
+            const [inside] = await handling.tx.execute('select count(*)::int as rows from effects')
+            t.equal(inside!.rows, 1, 'nothing is left of the attempt before')
+            throw new Error('not yet')
+          }
+        },
+      },
+    })
+    await host.publish('k', 1)
+    await until('the first failure', () => tries === 1)
+    t.equal((await system.effects('beta')).length, 0)
+    t.equal((await system.sql`select from beta.inbox`).length, 0)
+    await system.confirmed(2)
+    t.equal(tries, 3)
+    t.equal((await system.effects('beta')).length, 1)
+    t.equal((await system.effects('gamma')).length, 1, 'and the other subscriber does not see any of it')
+    t.equal(logged.filter((line) => line.includes('will be tried again')).length, 2)
+  })
+
+  t.test('a poison event does not hold up the events of other keys', async (t) => {
+    const system = await start(t)
+    const host = await system.host({
+      effects: {
+        beta: async (event, handling) => {
+          if (event.key === 'poison') throw new Error('never')
+          await writeEffect(event, handling)
+        },
+      },
+    })
+    await host.publish('poison', 0)
+    await Promise.all(Array.from({ length: 20 }, (_, n) => host.publish(`k${n}`, n)))
+    await system.confirmed(41)
+    t.equal((await system.effects('beta')).length, 20)
+  })
+
+  t.test('an event of an unknown version is kept, retried and spoken of, not lost', async (t) => {
+    const system = await start(t)
+    const logged: string[] = []
+    const host = await system.host({ log: logTo(logged), hosted: ['alpha', 'beta'] })
+    await system.sql`
+      with made as (
+        insert into alpha.outbox (id, name, version, key, sequence, data)
+        values (uuidv7(), 'thing.happened', 2, 'other', 1, '{}') returning id)
+      insert into alpha.outbox_deliveries (event_id, subscriber) select id, 'beta' from made`
+    await until('two attempts', () => logged.filter((line) => line.includes('thing.happened v2')).length >= 2)
+    const [delivery] = await system.deliveries()
+    t.equal(delivery!.confirmed_at, null)
+    t.equal((await system.sql`select from beta.inbox`).length, 0)
+    await host.publish('k', 1)
+    await until('the next event', async () => (await system.effects('beta')).length === 1)
+  })
+
+  t.test(
+    'data that is not what the contract says is kept and retried, and the log has the path of the fault',
+    async (t) => {
+      const system = await start(t)
+      const logged: string[] = []
+      await system.host({ log: logTo(logged) })
+      await system.sql`
+      with made as (
+        insert into alpha.outbox (id, name, version, key, sequence, data)
+        values (uuidv7(), 'thing.happened', 1, 'k', 1, '{"key": "k", "n": "one"}') returning id)
+      insert into alpha.outbox_deliveries (event_id, subscriber) select id, 'beta' from made`
+      await until('an attempt', () => logged.some((line) => line.includes('/n must be integer')))
+      t.equal((await system.deliveries())[0]!.confirmed_at, null)
+      t.equal((await system.effects('beta')).length, 0)
+    },
+  )
+
+  t.test('an unconfirmed delivery is sent again after its deadline, and has no second effect', async (t) => {
+    const system = await start(t)
+    const host = await system.host()
+    await host.publish('k', 1)
+    await system.confirmed(2)
+    // As if its confirmation had been lost.
+    await system.sql`update alpha.outbox_deliveries set confirmed_at = null where subscriber = 'beta'`
+    t.equal((await system.deliveries())[0]!.attempts, 1)
+    await system.passDeadline()
+    await system.confirmed(2)
+    t.equal((await system.deliveries())[0]!.attempts, 2)
+    t.equal((await system.effects('beta')).length, 1)
+  })
+
+  t.test('what was not delivered when a process ended is delivered when one starts', async (t) => {
+    const system = await start(t)
+    const first = await system.host()
+    await first.publish('k', 1)
+    await system.confirmed(2)
+    await first.close()
+    const closed = await system.build()
+    for (let n = 2; n <= 20; n++) await closed.publish('k', n)
+    await closed.close()
+    await system.host()
+    await system.confirmed(40)
+    t.equal((await system.effects('beta')).length, 20)
+    t.equal((await system.effects('gamma')).length, 20)
+  })
+
+  t.test('a process that ends lets its handlers finish and confirms them', async (t) => {
+    const system = await start(t)
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+    const host = await system.host({
+      hosted: ['beta'],
+      effects: {
+        beta: async (event, handling) => {
+          begin()
+          await handling.tx.execute('select pg_sleep(0.3)')
+          await writeEffect(event, handling)
+        },
+      },
+    })
+    const publisher = await system.host({ hosted: ['alpha'] })
+    await publisher.publish('k', 1)
+    await begun
+    await host.close()
+    t.equal((await system.effects('beta')).length, 1)
+    await system.confirmed(1)
+    t.equal((await system.deliveries())[0]!.attempts, 1, 'by the first delivery')
+  })
+
+  t.test('an event for a module that runs nowhere waits, and arrives when it is started', async (t) => {
+    const system = await start(t)
+    const host = await system.host({ hosted: ['alpha', 'beta'] })
+    await host.publish('k', 1)
+    await system.confirmed(1)
+    await until('its delivery to the queue', async () =>
+      (await system.deliveries()).every(({ attempts }) => attempts === 1),
+    )
+    await system.passDeadline()
+    await until('the second one', async () => (await system.deliveries()).some(({ attempts }) => attempts === 2))
+    const late = await system.host({ hosted: ['gamma'] })
+    await system.confirmed(2)
+    t.equal((await system.effects('gamma')).length, 1)
+    await late.close()
+  })
+
+  t.test('a handler knows the request in whose course its event was published', async (t) => {
+    const system = await start(t)
+    const seen: (RequestContext | undefined)[] = []
+    const host = await system.host({
+      hosted: ['alpha', 'beta'],
+      effects: { beta: async () => void seen.push(RequestContext.current()) },
+    })
+    const context = new RequestContext({ requestId: 'r-1', traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` })
+    await context.run(() => host.publish('k', 1))
+    context.end()
+    await host.publish('k', 2)
+    await until('both', () => seen.length === 2)
+    const [first, second] = seen[0]!.requestId === 'r-1' ? seen : seen.toReversed()
+    t.equal(first!.requestId, 'r-1')
+    t.equal(first!.traceparent, context.traceparent)
+    t.not(second!.requestId, 'r-1')
+    t.ok(first!.deadline - performance.now() > 20_000, 'with a deadline of its own')
+  })
+
+  t.test('the queue keeps nothing of what has been handled', async (t) => {
+    const system = await start(t)
+    const host = await system.host()
+    await Promise.all(Array.from({ length: 50 }, (_, n) => host.publish(`k${n}`, n)))
+    await system.confirmed(100)
+    if (queue === 'postgres')
+      await until('an empty queue', async () => (await system.sql`select from bullmq.job`).length === 0)
+    else {
+      const { Redis } = await import('ioredis')
+      const redis = new Redis(system.redisUrl!)
+      t.teardown(() => redis.disconnect())
+      const jobs = async () => (await redis.keys('{seam}:*')).filter((key) => /:[0-9a-f]{8}-[0-9a-f-]+$/.test(key))
+      await until('an empty queue', async () => (await jobs()).length === 0)
+    }
+    t.pass('no job is left')
+  })
+
+  // These wait for the locks of the dead, so they wait together.
+  t.test('whoever dies or hangs', { timeout: 100_000 }, async (t) => {
+    t.jobs = 5
+    t.test(
+      'a handler that does not end holds up the end of its process for 5 s at most, and is tried again by another',
+      async (t) => {
+        const system = await start(t)
+        const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+        const stuck = Promise.withResolvers<void>()
+        const host = await system.host({
+          hosted: ['beta'],
+          effects: {
+            beta: () => {
+              begin()
+              return stuck.promise
+            },
+          },
+        })
+        const publisher = await system.host({ hosted: ['alpha'] })
+        await publisher.publish('k', 1)
+        await begun
+        const started = performance.now()
+        await host.close()
+        const took = performance.now() - started
+        t.ok(took < 5000, `${took} ms`)
+        stuck.resolve()
+        await system.host({ hosted: ['beta'] })
+        await system.confirmed(1, 40_000)
+        t.equal((await system.effects('beta')).length, 1)
+      },
+    )
+
+    t.test(
+      'a process killed between the commit and the relay: the event has its one effect after a restart',
+      async (t) => {
+        const system = await start(t)
+        const dead = await system.process('alpha', 'after publishing')
+        t.equal(dead.signalCode ?? (await once(dead, 'exit'))[1], 'SIGKILL')
+        t.match([...(await system.deliveries())], [{ attempts: 0 }, { attempts: 0 }])
+        await system.host()
+        await system.confirmed(2)
+        t.equal((await system.effects('beta')).length, 1)
+        t.equal((await system.effects('gamma')).length, 1)
+      },
+    )
+
+    for (const when of ['while handling', 'after handling']) {
+      t.test(`a process killed ${when} an event: it has its one effect after a restart`, async (t) => {
+        const system = await start(t)
+        const host = await system.host({ hosted: ['alpha', 'gamma'] })
+        const dying = await system.process('beta', when)
+        const exit = once(dying, 'exit')
+        await host.publish('k', 1)
+        t.equal((await exit)[1], 'SIGKILL')
+        await until(
+          'the end of its transaction',
+          async () =>
+            (
+              await system.sql`select from pg_stat_activity where datname = current_database() and application_name = 'seam beta'`
+            ).length === 0,
+        )
+        t.equal((await system.effects('beta')).length, when === 'while handling' ? 0 : 1)
+        await system.confirmed(1)
+        // What is in the queue still is not put there again; it is taken over once the dead process's lock has ended.
+        await system.passDeadline()
+        const second = await system.process('beta')
+        const killed = performance.now()
+        await system.confirmed(2, 45_000)
+        t.comment(`${queue}: taken over after ${((performance.now() - killed) / 1000).toFixed(1)} s`)
+        t.equal((await system.effects('beta')).length, 1)
+        t.equal((await system.sql`select from beta.inbox`).length, 1)
+        second.kill('SIGTERM')
+        t.equal((await once(second, 'exit'))[0], 0, 'and a process that is asked to end does')
+      })
+    }
+
+    t.test('a job that the queue gave up is sent again from the outbox', async (t) => {
+      const system = await start(t)
+      let broken = true
+      let tries = 0
+      const host = await system.host({
+        hosted: ['alpha', 'beta'],
+        attempts: 2,
+        effects: {
+          beta: async (event, handling) => {
+            tries++
+            if (broken) throw new Error('broken')
+            await writeEffect(event, handling)
+          },
+        },
+      })
+      await host.publish('k', 1)
+      await until('all attempts', () => tries === 2)
+      await system.passDeadline()
+      await until('an attempt of the second delivery', () => tries === 3)
+      broken = false
+      await system.confirmed(1)
+      t.equal((await system.effects('beta')).length, 1)
+    })
+  })
+}
+
+function logTo(lines: string[]): FastifyBaseLogger {
+  return pino({ level: 'warn' }, { write: (line) => void lines.push(line) })
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exit = once(child, 'exit')
+  child.kill('SIGKILL')
+  await exit
+}

@@ -1,0 +1,297 @@
+import fc from 'fast-check'
+import postgres, { type Sql } from 'postgres'
+import t from 'tap'
+import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
+import { migrate } from '../../../../src/platform/host/data/migrate.ts'
+import { confirm, publish, putOff, takeDue } from '../../../../src/platform/host/events/outbox.ts'
+import { RequestContext } from '../../../../src/platform/host/request-context.ts'
+import { BadInput } from '../../../../src/platform/kit/errors.ts'
+import type { Transaction } from '../../../../src/platform/kit/tables.ts'
+import { freshDatabase } from '../../../support/database.ts'
+import { alpha, eventMigrations } from '../../../support/event-host.ts'
+
+const database = await freshDatabase()
+const migrations = await eventMigrations()
+await migrate(database.url, { folder: migrations.folder, schemas: ['alpha'] })
+const { db, sql, close } = openModuleDatabase('alpha', database.url)
+
+t.teardown(async () => {
+  await close()
+  await migrations.remove()
+  await database.close()
+})
+t.beforeEach(async () => {
+  await sql`delete from outbox`
+  await sql`delete from outbox_keys`
+})
+
+const event = alpha.events.happened
+const SUBSCRIBERS = ['beta', 'gamma']
+const publishOne = (key: string, n = 1, subscribers = SUBSCRIBERS) =>
+  db.transaction((tx) => publish(tx, event, { key, n }, subscribers))
+
+class Rollback extends Error {}
+const rollBack = (work: (tx: Transaction) => Promise<void>) =>
+  db
+    .transaction(async (tx) => {
+      await work(tx)
+      throw new Rollback()
+    })
+    .catch((error) => {
+      if (!(error instanceof Rollback)) throw error
+    })
+
+t.test('an event is recorded with one delivery for each subscriber, due at once and not confirmed', async (t) => {
+  await publishOne('k', 7)
+  const [row] = await sql`select * from outbox`
+  t.match(row, { name: 'thing.happened', version: 1, key: 'k', sequence: '1', data: { key: 'k', n: 7 } })
+  const deliveries = await sql`select *, due_at <= now() as due from outbox_deliveries order by subscriber`
+  t.match(
+    [...deliveries],
+    SUBSCRIBERS.map((subscriber) => ({ event_id: row!.id, subscriber, attempts: 0, due: true, confirmed_at: null })),
+  )
+  t.equal(deliveries.length, 2)
+})
+
+t.test('an event that nobody subscribes to is history all the same', async (t) => {
+  await publishOne('k', 1, [])
+  t.equal((await sql`select from outbox`).length, 1)
+  t.equal((await sql`select from outbox_deliveries`).length, 0)
+})
+
+t.test('an event goes with its transaction: rolled back, it leaves no row and no number', async (t) => {
+  await rollBack((tx) => publish(tx, event, { key: 'k', n: 1 }, SUBSCRIBERS))
+  for (const table of ['outbox', 'outbox_keys', 'outbox_deliveries'])
+    t.equal((await sql`select from ${sql(table)}`).length, 0, table)
+  await publishOne('k')
+  t.equal((await sql`select sequence from outbox`)[0]!.sequence, '1')
+})
+
+t.test('bad data rolls the transaction back, and the error has the path of each fault', async (t) => {
+  const publishing = db.transaction(async (tx) => {
+    await publish(tx, event, { key: 'k', n: 1 }, SUBSCRIBERS)
+    await publish(tx, event, { key: 'k', n: 'one', more: true }, SUBSCRIBERS)
+  })
+  const error = await publishing.then(
+    () => t.fail('it was published'),
+    (error) => error,
+  )
+  t.type(error, BadInput)
+  t.same(error.details.errors.map(({ path }: { path: string }) => path).sort(), ['/more', '/n'])
+  t.match(error.message, /thing\.happened/)
+  t.equal((await sql`select from outbox`).length, 0)
+})
+
+t.test('publishing is one statement', async (t) => {
+  const statements: string[] = []
+  const logged = postgres(database.url, {
+    max: 1,
+    debug: (_connection, query) => statements.push(query),
+    connection: { role: 'seam_alpha', search_path: 'alpha' } as Record<string, string>,
+  })
+  t.teardown(() => logged.end())
+  const { drizzleOn } = await import('../../../../src/platform/host/data/drizzle.ts')
+  await drizzleOn(logged).transaction(async (tx) => {
+    statements.length = 0
+    await publish(tx, event, { key: 'k', n: 1 }, SUBSCRIBERS)
+    t.equal(statements.length, 1, statements.join('\n'))
+  })
+})
+
+t.test('events carry the request in whose course they were published', async (t) => {
+  const context = new RequestContext({ requestId: 'r-1', traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` })
+  await context.run(() => publishOne('k'))
+  context.end()
+  const [due] = await takeDue(sql, 'alpha', 10, 30)
+  t.match(due!.event, { requestId: 'r-1', traceparent: context.traceparent })
+})
+
+t.test('text in every script and of every length arrives as it was published', async (t) => {
+  const property = fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 200 }), async (text) => {
+    fc.pre(!text.includes('\0') && text.isWellFormed())
+    await db.transaction((tx) => publish(tx, event, { key: 'k', n: 1, text }, ['beta']))
+    const [due] = await takeDue(sql, 'alpha', 1, 30)
+    t.same(due!.event.data, { key: 'k', n: 1, text })
+  })
+  await fc.assert(property, { numRuns: 50 })
+})
+
+t.test('each key counts from 1 without gaps, whatever is published at once or rolled back', async (t) => {
+  const step = fc.record({
+    key: fc.constantFrom('a', 'b', 'c'),
+    commits: fc.boolean(),
+    events: fc.integer({ min: 1, max: 3 }),
+  })
+  const property = fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 20 }), async (steps) => {
+    await sql`delete from outbox`
+    await sql`delete from outbox_keys`
+    await Promise.all(
+      steps.map(({ key, commits, events }, n) => {
+        const work = async (tx: Transaction) => {
+          for (let i = 0; i < events; i++) await publish(tx, event, { key, n }, ['beta'])
+        }
+        return commits ? db.transaction(work) : rollBack(work)
+      }),
+    )
+    for (const key of ['a', 'b', 'c']) {
+      const expected = steps
+        .filter((step) => step.key === key && step.commits)
+        .reduce((sum, { events }) => sum + events, 0)
+      const rows = await sql`select sequence::int from outbox where key = ${key} order by sequence`
+      t.same(
+        rows.map(({ sequence }) => sequence),
+        Array.from({ length: expected }, (_, i) => i + 1),
+      )
+    }
+  })
+  await fc.assert(property, { numRuns: 30 })
+})
+
+t.test('events of one key are numbered in the order in which they are committed', async (t) => {
+  const writers = Array.from({ length: 8 }, async (_, writer) => {
+    for (let i = 0; i < 25; i++) {
+      await publishOne('k', writer * 1000 + i, ['beta'])
+      const [seen] = await sql`select max(sequence)::int as last, count(*)::int as events from outbox`
+      if (seen!.last !== seen!.events)
+        t.fail(`number ${seen!.last} is there before a lower one: ${seen!.events} events`)
+    }
+  })
+  await Promise.all(writers)
+  const rows = await sql`select (data->>'n')::int as n from outbox order by sequence`
+  t.equal(rows.length, 200)
+  for (let writer = 0; writer < 8; writer++) {
+    const own = rows.map(({ n }) => n).filter((n) => Math.floor(n / 1000) === writer)
+    t.same(
+      own,
+      own.toSorted((a, b) => a - b),
+      'the events of one writer are in the order in which it wrote them',
+    )
+  }
+})
+
+t.test('a writer of one key waits for the other writer of that key, and for no other key', async (t) => {
+  const order: string[] = []
+  const { promise: held, resolve: release } = Promise.withResolvers<void>()
+  const { promise: published, resolve: hasPublished } = Promise.withResolvers<void>()
+  const first = db.transaction(async (tx) => {
+    await publish(tx, event, { key: 'a', n: 1 }, ['beta'])
+    hasPublished()
+    await held
+    order.push('first')
+  })
+  await published
+  const second = publishOne('a', 2).then(() => order.push('second'))
+  await publishOne('b', 3)
+  order.push('other key')
+  release()
+  await Promise.all([first, second])
+  t.same(order, ['other key', 'first', 'second'])
+  const rows = await sql`select (data->>'n')::int as n from outbox where key = 'a' order by sequence`
+  t.same(
+    rows.map(({ n }) => n),
+    [1, 2],
+  )
+})
+
+t.test('relays that look at once take each delivery once between them', async (t) => {
+  await Promise.all(Array.from({ length: 100 }, (_, n) => publishOne(`k${n}`)))
+  const takeAll = async () => {
+    const taken: string[] = []
+    for (;;) {
+      const due = await takeDue(sql, 'alpha', 7, 30)
+      if (due.length === 0) return taken
+      taken.push(...due.map(({ event, subscriber }) => `${event.id} ${subscriber}`))
+    }
+  }
+  const taken = (await Promise.all([takeAll(), takeAll(), takeAll(), takeAll()])).flat()
+  t.equal(taken.length, 200)
+  t.equal(new Set(taken).size, 200)
+})
+
+t.test(
+  'a delivery is taken again when its deadline has passed, ever more seldom, and never once it is confirmed',
+  async (t) => {
+    await publishOne('k', 1, ['beta'])
+    const pauses: number[] = []
+    for (let attempt = 1; attempt <= 7; attempt++) {
+      const [due] = await takeDue(sql, 'alpha', 10, 30)
+      t.ok(due, `attempt ${attempt}`)
+      t.equal((await takeDue(sql, 'alpha', 10, 30)).length, 0, 'not again at once')
+      const [row] =
+        await sql`select attempts, round(extract(epoch from due_at - now()))::int as pause from outbox_deliveries`
+      t.equal(row!.attempts, attempt)
+      pauses.push(row!.pause)
+      await sql`update outbox_deliveries set due_at = now()`
+    }
+    t.same(pauses, [30, 60, 120, 240, 480, 480, 480])
+    const [{ event_id: id }] = (await sql`select event_id from outbox_deliveries`) as unknown as [{ event_id: string }]
+    await confirm(sql, 'gamma', [id])
+    t.equal((await takeDue(sql, 'alpha', 10, 30)).length, 1, 'what another subscriber confirms changes nothing')
+    await sql`update outbox_deliveries set due_at = now()`
+    await confirm(sql, 'beta', [id])
+    t.equal((await takeDue(sql, 'alpha', 10, 30)).length, 0)
+    const [first] = await sql`select confirmed_at from outbox_deliveries`
+    await confirm(sql, 'beta', [id])
+    t.same(
+      (await sql`select confirmed_at from outbox_deliveries`)[0],
+      first,
+      'the first confirmation is the one that is kept',
+    )
+  },
+)
+
+t.test('a delivery that could not be sent is due soon again, and that was no attempt', async (t) => {
+  await publishOne('k', 1)
+  const due = await takeDue(sql, 'alpha', 10, 30)
+  await putOff(
+    sql,
+    due.filter(({ subscriber }) => subscriber === 'beta'),
+    1,
+  )
+  const rows =
+    await sql`select subscriber, attempts, round(extract(epoch from due_at - now()))::int as pause from outbox_deliveries order by 1`
+  t.match(
+    [...rows],
+    [
+      { subscriber: 'beta', attempts: 0, pause: 1 },
+      { subscriber: 'gamma', attempts: 1, pause: 30 },
+    ],
+  )
+})
+
+t.test('looking for what is due reads no more than that, however much history there is', async (t) => {
+  await sql`insert into outbox (id, name, version, key, sequence, data)
+    select gen_random_uuid(), 'thing.happened', 1, i::text, 1, '{}' from generate_series(1, 20000) as i`
+  await sql`insert into outbox_deliveries (event_id, subscriber, confirmed_at) select id, 'beta', now() from outbox`
+  await publishOne('k', 1, ['beta'])
+  const owner = postgres(database.url, { max: 1, onnotice: () => {} })
+  await owner`analyze alpha.outbox, alpha.outbox_deliveries`
+  await owner.end()
+
+  const explained: string[] = []
+  const explaining = ((strings: TemplateStringsArray, ...values: unknown[]) =>
+    sql.begin(async (tx) => {
+      const [text, ...parameters] = textOf(strings, values)
+      await tx`select set_config('plan_cache_mode', 'force_generic_plan', true)`
+      const rows = await tx.unsafe(`explain (analyze) ${text}`, parameters as never[])
+      explained.push(...rows.map((row) => row['QUERY PLAN']))
+      return []
+    })) as unknown as Sql
+  explaining.unsafe = ((text: string) => ({ raw: text })) as never
+  await takeDue(explaining, 'alpha', 200, 30)
+  const plan = explained.join('\n')
+  t.notMatch(plan, /Seq Scan/, plan)
+  t.match(plan, /outbox_deliveries_due/)
+})
+
+/** A tagged template as text with placeholders; what `unsafe` made goes in as it is. */
+function textOf(strings: TemplateStringsArray, values: unknown[]): [string, ...unknown[]] {
+  const parameters: unknown[] = []
+  const text = strings.reduce((text, part, i) => {
+    const value = values[i - 1]
+    if (typeof value === 'object' && value !== null && 'raw' in value) return `${text}${value.raw}${part}`
+    parameters.push(value)
+    return `${text}$${parameters.length}::float8${part}`
+  })
+  return [text, ...parameters]
+}

@@ -1,0 +1,138 @@
+import { randomUUID } from 'node:crypto'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { openPlatformDatabase } from '../../../../src/platform/host/data/databases.ts'
+import { migrate, PLATFORM_SCHEMA } from '../../../../src/platform/host/data/migrate.ts'
+import { postgresKeeper, redisKeeper, type SessionKeeper } from '../../../../src/platform/host/identity/sessions.ts'
+import { freshDatabase } from '../../../support/database.ts'
+import { freshRedis } from '../../../support/redis.ts'
+import { until } from '../../../support/until.ts'
+
+const folder = new URL('../../../../migrations', import.meta.url).pathname
+const inAnHour = () => new Date(Date.now() + 3_600_000)
+const inAMoment = () => new Date(Date.now() + 300)
+
+/** What every keeper of sessions must do. */
+function keeperSuite(t: Test, keeper: SessionKeeper): void {
+  t.test('a session is found by its id, as it was set', async (t) => {
+    const id = randomUUID()
+    const data = {
+      identity: { userId: randomUUID(), roles: ['member', 'admin'] },
+      cookie: { maxAge: 1, secure: false },
+      nothing: null,
+    }
+    await keeper.set(id, data, inAnHour())
+    t.same(await keeper.get(id), data)
+    t.same(await keeper.get(id), data, 'and again')
+  })
+
+  t.test('an id that nobody has gives null', async (t) => {
+    t.equal(await keeper.get(randomUUID()), null)
+    t.equal(await keeper.get(''), null)
+    t.equal(await keeper.get("'; drop table seam.sessions; --"), null)
+  })
+
+  t.test('a session that is set again is replaced, data and expiry', async (t) => {
+    const id = randomUUID()
+    await keeper.set(id, { first: true }, inAMoment())
+    await keeper.set(id, { second: true }, inAnHour())
+    const end = Date.now() + 500
+    await until('the first expiry', () => Date.now() > end)
+    t.same(await keeper.get(id), { second: true })
+    await keeper.set(id, { third: true }, inAMoment())
+    t.same(await keeper.get(id), { third: true })
+    await until('the end of the session', async () => (await keeper.get(id)) === null)
+  })
+
+  t.test('a session that is destroyed is gone, and can be destroyed again', async (t) => {
+    const [id, other] = [randomUUID(), randomUUID()]
+    await keeper.set(id, { a: 1 }, inAnHour())
+    await keeper.set(other, { b: 1 }, inAnHour())
+    await keeper.destroy(id)
+    t.equal(await keeper.get(id), null)
+    await keeper.destroy(id)
+    await keeper.destroy(randomUUID())
+    t.same(await keeper.get(other), { b: 1 }, 'and no other is')
+  })
+
+  t.test('a session that is over is not found', async (t) => {
+    const id = randomUUID()
+    await keeper.set(id, { a: 1 }, new Date(Date.now() - 1000))
+    t.equal(await keeper.get(id), null)
+  })
+
+  t.test('a session that was over can be set again under its id', async (t) => {
+    const id = randomUUID()
+    await keeper.set(id, { a: 1 }, new Date(Date.now() - 1000))
+    await keeper.set(id, { a: 2 }, inAnHour())
+    t.same(await keeper.get(id), { a: 2 })
+  })
+
+  t.test('text of every script is kept', async (t) => {
+    const id = randomUUID()
+    const data = { name: 'Zoë Łukasz Ωμέγα 日本語 עברית 👩‍👩‍👧', 'ключ "\\': '\t\n\u2028\u{1f600}' }
+    await keeper.set(id, data, inAnHour())
+    t.same(await keeper.get(id), data)
+  })
+
+  t.test('of sessions that are set at once under one id, one is kept whole', async (t) => {
+    const id = randomUUID()
+    await Promise.all(
+      Array.from({ length: 50 }, (_, n) => keeper.set(id, { n, text: String(n).repeat(100) }, inAnHour())),
+    )
+    const found = (await keeper.get(id)) as { n: number; text: string }
+    t.equal(found.text, String(found.n).repeat(100))
+  })
+
+  t.test('sessions that are set at once do not get into each other’s way, nor into that of old ones', async (t) => {
+    const old = Array.from({ length: 200 }, () => randomUUID())
+    await Promise.all(old.map((id) => keeper.set(id, { old: true }, new Date(Date.now() - 1000))))
+    const ids = Array.from({ length: 200 }, () => randomUUID())
+    await Promise.all(ids.map((id, n) => keeper.set(id, { n }, inAnHour())))
+    t.same(
+      await Promise.all(ids.map((id) => keeper.get(id))),
+      ids.map((_, n) => ({ n })),
+    )
+    t.ok((await Promise.all(old.map((id) => keeper.get(id)))).every((session) => session === null))
+  })
+}
+
+t.test('sessions in PostgreSQL', async (t) => {
+  const database = await freshDatabase()
+  await migrate(database.url, { folder, schemas: [PLATFORM_SCHEMA] })
+  const sql = openPlatformDatabase(database.url)
+  t.teardown(async () => {
+    await sql.end()
+    await database.close()
+  })
+  const keeper = postgresKeeper(sql)
+  keeperSuite(t, keeper)
+
+  t.test('what is over is removed as new sessions come', async (t) => {
+    await sql`delete from seam.sessions`
+    await sql`insert into seam.sessions select 'old-' || i, '{}', now() - interval '1 minute' from generate_series(1, 25) as i`
+    for (const id of ['a', 'b', 'c']) await keeper.set(id, {}, inAnHour())
+    const left = await sql`select id from seam.sessions order by id`
+    t.same(
+      left.map(({ id }) => id),
+      ['a', 'b', 'c'],
+    )
+  })
+})
+
+t.test('sessions in Redis', async (t) => {
+  const { url, close } = await freshRedis()
+  const redis = new Redis(url)
+  t.teardown(async () => {
+    redis.disconnect()
+    await close()
+  })
+  keeperSuite(t, redisKeeper(redis))
+
+  t.test('Redis itself removes what is over', async (t) => {
+    await redis.flushdb()
+    await redisKeeper(redis).set('a', {}, inAMoment())
+    t.equal(await redis.dbsize(), 1)
+    await until('an empty database', async () => (await redis.dbsize()) === 0)
+  })
+})

@@ -1,0 +1,163 @@
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { FastifyBaseLogger } from 'fastify'
+import pino from 'pino'
+import { Type } from 'typebox'
+import { openState } from '../../src/platform/host/data/state.ts'
+import { postgresTransport, redisTransport } from '../../src/platform/host/events/bullmq-transport.ts'
+import type { Transport } from '../../src/platform/host/events/delivery.ts'
+import { place } from '../../src/platform/host/placement.ts'
+import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
+import { RunningModule, type Surroundings } from '../../src/platform/host/running-module.ts'
+import { type Contract, defineContract, event } from '../../src/platform/kit/contract.ts'
+import {
+  defineModule,
+  type Handling,
+  type Manifest,
+  type ModulePlugin,
+  type ModuleServices,
+  type ReceivedEvent,
+} from '../../src/platform/kit/module.ts'
+import { sql, type Transaction } from '../../src/platform/kit/tables.ts'
+
+const migrations = fileURLToPath(new URL('../../migrations', import.meta.url))
+
+export const happened = event('thing.happened', {
+  version: 1,
+  key: 'key',
+  data: Type.Object({ key: Type.String(), n: Type.Integer(), text: Type.Optional(Type.String()) }),
+})
+
+/** Publishes; `beta` and `gamma` subscribe. */
+export const alpha = defineContract('alpha', { events: { happened } })
+
+export type Effect = (event: ReceivedEvent<{ key: string; n: number }>, handling: Handling) => Promise<void>
+
+/** What a subscriber does with an event where a test does not say: it writes a row, one for each time. */
+export const writeEffect: Effect = async ({ id, key, sequence, data }, { tx }) => {
+  await tx.execute(sql`
+    insert into effects (event_id, key, sequence, n) values (${id}::uuid, ${key}, ${sequence}, ${data.n})`)
+}
+
+export interface EventHostOptions {
+  /** Variables as for a process: `DATABASE_URL` and, for queues on Redis, `REDIS_URL`. */
+  env: Record<string, string>
+  /** A folder made by {@link eventMigrations}. */
+  migrations: string
+  hosted?: readonly string[]
+  /** What a subscribing module does (default: {@link writeEffect}). */
+  effects?: Partial<Record<'beta' | 'gamma', Effect>>
+  log?: FastifyBaseLogger
+  /** How often the queue tries a message, before it gives it up (default: as the application has it). */
+  attempts?: number
+}
+
+export interface EventHost {
+  readonly transport: Transport
+  module(name: string): ModuleServices<typeof alpha>
+  /** Publishes in a transaction of its own, and resolves after the commit. */
+  publish(key: string, n: number, also?: (tx: Transaction) => Promise<unknown>): Promise<void>
+  /** Begins to relay and to handle, as a process does once it listens. */
+  start(): Promise<void>
+  /** As a process closes. */
+  close(): Promise<void>
+}
+
+/** One process's part in events, without what serves requests: modules, databases and queues as the application composes them. */
+export async function eventHost(options: EventHostOptions): Promise<EventHost> {
+  const { env, effects, log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' }) } = options
+  const catalogue = [defineModule(alpha, { plugin: pluginOf(() => {}) }), subscriber('beta'), subscriber('gamma')]
+  const { placement, faults } = place(catalogue as Manifest[], options.hosted ?? 'all', () => true)
+  if (faults.length > 0) throw new Error(faults.join('\n'))
+  const hosted = placement.hosted.map(({ contract }) => contract.name)
+  const state = await openState({
+    hosted,
+    databaseUrl: env.DATABASE_URL,
+    moduleDatabaseUrls: new Map(),
+    redisUrl: env.REDIS_URL,
+    dataFolder: '.data',
+    migrations: options.migrations,
+    log,
+  })
+  const transportOf = env.REDIS_URL ? redisTransport : postgresTransport
+  const own = options.attempts && transportOf(env.REDIS_URL ?? env.DATABASE_URL!, log, options.attempts)
+  const transport = own || state.transport!
+  const surroundings = {
+    placement,
+    procedures: new Procedures({ strict: true, log }),
+    transport,
+    secret: 'a secret that only these tests know, of enough length',
+    settings: {},
+    log,
+    urlOf: state.urlOf,
+  } as unknown as Surroundings
+  const modules = new Map<string, RunningModule>()
+  for (const manifest of placement.hosted) {
+    const module = new RunningModule(manifest, surroundings)
+    const { default: plugin } = await manifest.plugin()
+    await plugin(module.services as Parameters<ModulePlugin>[0])
+    modules.set(manifest.contract.name, module)
+  }
+  const module = (name: string) => modules.get(name)!.services as unknown as ModuleServices<typeof alpha>
+  return {
+    transport,
+    module,
+    publish: (key, n, also) =>
+      module('alpha').db.transaction(async (tx) => {
+        await module('alpha').publish(tx, alpha.events.happened, { key, n })
+        await also?.(tx)
+      }),
+    async start() {
+      await Promise.all([...modules.values()].map((module) => module.start()))
+    },
+    async close() {
+      await Promise.allSettled([...modules.values()].map((module) => module.stop()))
+      await transport.close()
+      await Promise.allSettled([...modules.values()].map((module) => module.close()))
+      await state.close()
+    },
+  }
+
+  function subscriber(name: 'beta' | 'gamma') {
+    return defineModule(defineContract(name, {}), {
+      subscribes: [alpha.events.happened],
+      plugin: pluginOf((app) => app.subscribe(alpha.events.happened, effects?.[name] ?? writeEffect)),
+    })
+  }
+}
+
+const pluginOf = (plugin: (app: ModuleServices) => void) => async () => ({
+  default: plugin as unknown as ModulePlugin<Contract>,
+})
+
+/** Migrations of the modules above: the event tables as real modules have them, and a table `effects`. Remove the folder. */
+export async function eventMigrations(): Promise<{ folder: string; remove(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), 'seam-migrations-'))
+  await cp(join(migrations, 'seam'), join(folder, 'seam'), { recursive: true })
+  const { entries } = JSON.parse(await readFile(join(migrations, 'users/meta/_journal.json'), 'utf8'))
+  const files: string[] = await Promise.all(
+    entries.map(({ tag }: { tag: string }) => readFile(join(migrations, 'users', `${tag}.sql`), 'utf8')),
+  )
+  const statements = files
+    .flatMap((file) => file.split('--> statement-breakpoint'))
+    .filter((statement) => /create schema|"(inbox|outbox\w*)"/i.test(statement))
+  for (const module of ['alpha', 'beta', 'gamma']) {
+    const text = [
+      ...statements.map((statement) => statement.replaceAll('"users"', `"${module}"`)),
+      `create table ${module}.effects (event_id uuid, key text, sequence bigint, n int, at timestamptz default clock_timestamp())`,
+    ].join('\n--> statement-breakpoint\n')
+    await mkdir(join(folder, module, 'meta'), { recursive: true })
+    await writeFile(join(folder, module, '0000_init.sql'), text)
+    await writeFile(
+      join(folder, module, 'meta/_journal.json'),
+      JSON.stringify({
+        version: '7',
+        dialect: 'postgresql',
+        entries: [{ idx: 0, version: '7', when: 1, tag: '0000_init', breakpoints: true }],
+      }),
+    )
+  }
+  return { folder, remove: () => rm(folder, { recursive: true, force: true }) }
+}

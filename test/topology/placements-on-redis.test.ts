@@ -1,0 +1,3 @@
+import { testPlacements } from './placements.ts'
+
+await testPlacements('redis')

@@ -1,0 +1,41 @@
+import t from 'tap'
+import { apiSuite } from '../api/suite.ts'
+import { startSmtp } from '../support/smtp.ts'
+import { startTopology } from '../support/topology.ts'
+
+/** Every way to place the three modules: which run outside the main process, each in one of its own. */
+export const PLACEMENTS: readonly (readonly string[])[] = [
+  [],
+  ['users'],
+  ['posts'],
+  ['notifications'],
+  ['users', 'posts'],
+  ['users', 'notifications'],
+  ['posts', 'notifications'],
+  ['users', 'posts', 'notifications'],
+]
+
+const SECRET = 'the secret of a placement, of enough length'
+
+/** What a placement is called in the names of tests. */
+export const nameOf = (outside: readonly string[]): string =>
+  outside.length === 0
+    ? 'one process'
+    : outside.length === 3
+      ? 'a gateway before three services'
+      : `${outside.join(' and ')} outside`
+
+/** Runs the API suite in every placement of the modules, with one kind of queue. */
+export async function testPlacements(queue: 'postgres' | 'redis'): Promise<void> {
+  t.setTimeout(180_000)
+  for (const outside of PLACEMENTS) {
+    await t.test(`${nameOf(outside)}, queues on ${queue}`, async (t) => {
+      t.setTimeout(60_000)
+      const smtp = await startSmtp()
+      t.teardown(() => smtp.close())
+      const topology = await startTopology({ outside, queue, env: { SMTP_URL: smtp.url, SECRET } })
+      t.teardown(() => topology.close())
+      await apiSuite(t, { url: topology.url, smtp, secret: SECRET })
+    })
+  }
+}
