@@ -216,8 +216,6 @@ export const modules = () => {
   })
   // @ts-expect-error A module has a plugin.
   defineModule(books, { uses: [films] })
-  // @ts-expect-error A plugin belongs to one contract.
-  defineModule(films, { settings, plugin: async () => ({ default: plugin }) })
   // @ts-expect-error Modules are named by their contracts, not by strings.
   defineModule(films, { uses: ['books'], plugin: async () => ({ default: () => {} }) })
   // @ts-expect-error A procedure is no event.

@@ -20,7 +20,8 @@ export interface Codec {
   encode(value: unknown): string
 }
 
-const ajv = createAjv()
+// What JSON cannot say (NaN, Infinity) is no number. Not for text: coerced to Infinity, it would pass `maximum` unseen.
+const ajv = createAjv({ strictNumbers: true })
 const codecs = new WeakMap<TSchema, Codec>()
 
 /** The codec of a schema, compiled when it is first needed and then kept. */

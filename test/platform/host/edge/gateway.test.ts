@@ -18,6 +18,8 @@ async function edgeBefore(t: Test, upstream: string, env: Record<string, string>
   return connect(t, { url: topology.url, smtp, secret: SECRET })
 }
 
+t.setTimeout(90_000)
+
 const unavailable = { status: 503, code: 'Unavailable', module: 'posts' }
 
 t.test('a module that cannot be reached is named, for every method and below every prefix', async (t) => {
@@ -50,31 +52,30 @@ t.test('an answer that is no HTTP is as good as none', async (t) => {
       'HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 22\r\n\r\n<h1>nginx/1.27.0</h1>\r\n',
     'an error page of unknown length': 'HTTP/1.1 500 Oops\r\ncontent-type: text/plain\r\n\r\nat node_modules/x.js:1:1',
   }
-  for (const [what, bytes] of Object.entries(garbage)) {
-    await t.test(what, async (t) => {
-      const api = await edgeBefore(t, await answering(t, bytes))
-      for (const method of ['GET', 'POST']) {
-        refused(t, await api.send(method, '/api/posts'), { ...unavailable, path: '/api/posts' }, method)
-      }
-      t.equal((await api.get('/openapi.json')).status, 200, 'the edge goes on')
-    })
+  let bytes = ''
+  const api = await edgeBefore(t, await answering(t, () => bytes))
+  for (const [what, answer] of Object.entries(garbage)) {
+    bytes = answer
+    for (const method of ['GET', 'POST']) {
+      refused(t, await api.send(method, '/api/posts'), { ...unavailable, path: '/api/posts' }, `${method}: ${what}`)
+    }
   }
+  t.equal((await api.get('/openapi.json')).status, 200, 'the edge goes on')
 })
 
 t.test('a connection that is closed or reset at once is as good as none', async (t) => {
-  for (const handle of [
-    (socket: { destroy(): void }) => socket.destroy(),
-    (socket: { resetAndDestroy(): void }) => socket.resetAndDestroy(),
-  ]) {
-    const api = await edgeBefore(t, await listen(t, handle))
-    refused(t, await api.get('/api/posts'), { ...unavailable, path: '/api/posts' })
-    refused(t, await api.post('/api/posts', {}), { ...unavailable, path: '/api/posts' })
+  const ends = ['end', 'destroy', 'resetAndDestroy'] as const
+  let end: (typeof ends)[number]
+  const api = await edgeBefore(t, await listen(t, (socket) => void socket[end]()))
+  for (end of ends) {
+    refused(t, await api.get('/api/posts'), { ...unavailable, path: '/api/posts' }, `GET: ${end}`)
+    refused(t, await api.post('/api/posts', {}), { ...unavailable, path: '/api/posts' }, `POST: ${end}`)
   }
 })
 
 t.test('a body that ends too early is not passed off as a whole one', async (t) => {
   const cut = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"data":'
-  const api = await edgeBefore(t, await answering(t, cut))
+  const api = await edgeBefore(t, await answering(t, () => cut))
   await t.rejects(api.get('/api/posts'))
   t.equal((await api.get('/openapi.json')).status, 200, 'the edge goes on')
 })
@@ -91,23 +92,6 @@ t.test('a module that never answers is given up at the deadline', async (t) => {
   for (const answer of await Promise.all(asked)) refused(t, answer, late)
   const took = performance.now() - started
   t.ok(took > 9_000 && took < 11_500, `after 10 s (${Math.round(took)} ms)`)
-})
-
-t.test('a client that goes away does not leave its request behind', async (t) => {
-  const closed = Promise.withResolvers<void>()
-  const arrived = Promise.withResolvers<void>()
-  const upstream = await listen(t, (socket) => {
-    socket.once('data', () => arrived.resolve())
-    socket.once('close', () => closed.resolve())
-  })
-  const api = await edgeBefore(t, upstream)
-  const aborting = new AbortController()
-  const asked = fetch(`${api.target.url}/api/posts`, { signal: aborting.signal })
-  await arrived.promise
-  aborting.abort()
-  await t.rejects(asked)
-  await closed.promise
-  t.pass('the connection to the module is given up')
 })
 
 t.test('a module whose address nobody has given cannot be reached', async (t) => {

@@ -26,6 +26,8 @@ function tooMany(t: Test, answer: Answer, path: string): void {
   t.equal(answer.headers['ratelimit-remaining'], '0')
 }
 
+t.setTimeout(90_000)
+
 const PLACES = { 'one process': [], 'a gateway before three services': ['users', 'posts', 'notifications'] }
 
 for (const queue of ['postgres', 'redis'] as const) {

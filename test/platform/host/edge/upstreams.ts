@@ -21,14 +21,9 @@ export async function listen(t: Test, handle: (socket: Socket) => void): Promise
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** An address that answers each request with these bytes and leaves the connection as `then` does. */
-export function answering(t: Test, bytes: string, then: 'open' | 'end' = 'end'): Promise<string> {
-  return listen(t, (socket) =>
-    socket.once('data', () => {
-      socket.write(bytes)
-      if (then === 'end') socket.end()
-    }),
-  )
+/** An address that answers each request with these bytes and closes the connection. */
+export function answering(t: Test, bytes: () => string): Promise<string> {
+  return listen(t, (socket) => socket.once('data', () => socket.end(bytes())))
 }
 
 /** A server that keeps the last request it got and answers it with `{}`. */
