@@ -28,4 +28,6 @@ if (DIE === 'after publishing') {
 }
 await host.start()
 console.log('ready')
-process.on('SIGTERM', () => void host.close())
+process.on('SIGTERM', () => void host.close().then(() => process.stdin.destroy()))
+// Whoever started it has died: nobody else would end it.
+process.stdin.resume().on('end', () => process.exit(1))

@@ -25,10 +25,13 @@ export const nameOf = (outside: readonly string[]): string =>
       ? 'a gateway before three services'
       : `${outside.join(' and ')} outside`
 
-/** Runs the API suite in every placement of the modules, with one kind of queue. */
-export async function testPlacements(queue: 'postgres' | 'redis'): Promise<void> {
+/**
+ * Runs the API suite in placements of the modules, with one kind of queue. There are several files of them, because test
+ * files run side by side.
+ */
+export async function testPlacements(queue: 'postgres' | 'redis', placements: typeof PLACEMENTS): Promise<void> {
   t.setTimeout(180_000)
-  for (const outside of PLACEMENTS) {
+  for (const outside of placements) {
     await t.test(`${nameOf(outside)}, queues on ${queue}`, async (t) => {
       t.setTimeout(60_000)
       const smtp = await startSmtp()

@@ -18,6 +18,8 @@ export interface Codec {
    * @throws {Error} when there is no such text: undefined, a function, a circle, BigInt
    */
   encode(value: unknown): string
+  /** Compiles it now. @throws {Error} when the schema is none that JSON can follow */
+  prepare(): void
 }
 
 // What JSON cannot say (NaN, Infinity) is no number. Not for text: coerced to Infinity, it would pass `maximum` unseen.
@@ -49,6 +51,11 @@ class LazyCodec implements Codec {
   faults(value: unknown): Fault[] {
     if (value === undefined) return [{ path: '', message: 'is missing' }]
     return this.check(value) ? [] : faultsOf(this.#validate?.errors ?? [])
+  }
+
+  prepare(): void {
+    this.#validate ??= ajv.compile(this.schema)
+    this.#stringify ??= fastJsonStringify(this.schema as object)
   }
 
   encode(value: unknown): string {

@@ -88,12 +88,34 @@ export function faultsOfCatalogue(catalogue: readonly Manifest[]): string[] {
       Object.values(events).map(({ name, version }) => `${name} v${version}`),
     ),
   )
+  faults.push(...nestedPrefixes(contracts))
   for (const cycle of cyclesIn(catalogue)) {
     faults.push(
       `Modules call each other in a circle: ${cycle.join(' -> ')}. Let one of them learn from the other's events instead.`,
     )
   }
   return faults
+}
+
+/** What the platform answers itself, below `/api`. */
+const OWN_PREFIX = '/api/health'
+
+function nestedPrefixes(contracts: readonly Contract[]): string[] {
+  const prefixes = [
+    { prefix: OWN_PREFIX, owner: 'the platform' },
+    ...contracts.flatMap(({ name, routes }) => routes.map((prefix) => ({ prefix, owner: `"${name}"` }))),
+  ]
+  return prefixes.flatMap((outer) =>
+    prefixes
+      .filter(
+        (inner) => inner !== outer && `${inner.prefix}/`.startsWith(`${outer.prefix}/`) && inner.owner !== outer.owner,
+      )
+      .filter((inner) => inner.prefix !== outer.prefix || outer.prefix === OWN_PREFIX)
+      .map(
+        (inner) =>
+          `${inner.owner} claims the REST prefix "${inner.prefix}", which lies in "${outer.prefix}" of ${outer.owner}.`,
+      ),
+  )
 }
 
 function doubles(

@@ -85,6 +85,11 @@ export class RequestContext implements CallContext, Waiter {
     })
   }
 
+  /** What another process may take, in whole milliseconds, rounded down so that time never grows at a hop; at least 1. */
+  remaining(): number {
+    return Math.max(1, Math.floor(this.deadline - performance.now()))
+  }
+
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController()

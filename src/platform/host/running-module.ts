@@ -5,6 +5,7 @@ import type { Client, Contract, ContractEvent, EventType } from '../kit/contract
 import type { Manifest, ModuleServices } from '../kit/module.ts'
 import type { Identity } from '../kit/permissions.ts'
 import type { Transaction } from '../kit/tables.ts'
+import { codecOf } from './codec.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
 import { channelOf, confirm, publish } from './events/outbox.ts'
@@ -69,6 +70,7 @@ export class RunningModule {
     return [
       ...this.faults,
       ...(this.#implemented ? [] : this.#procedures.implement(contract, {})),
+      ...faultsOfSchemas(contract),
       ...unhandled.map((event) => `"${contract.name}" subscribes to "${event.name}" and does not handle it.`),
     ]
   }
@@ -144,6 +146,25 @@ export class RunningModule {
       },
     } as ModuleServices
   }
+}
+
+/** Compiles everything that the contract names, so that a bad schema is found now and not at the first call. */
+function faultsOfSchemas({ name, procedures, events }: Contract): string[] {
+  const schemas = [
+    ...Object.entries(procedures).flatMap(([key, { input, output }]) => [
+      { what: `the input of its procedure "${key}"`, schema: input },
+      { what: `the output of its procedure "${key}"`, schema: output },
+    ]),
+    ...Object.values(events).map((event) => ({ what: `the data of its event "${event.name}"`, schema: event.data })),
+  ]
+  return schemas.flatMap(({ what, schema }) => {
+    try {
+      codecOf(schema).prepare()
+      return []
+    } catch (error) {
+      return [`"${name}": ${what} is no schema for JSON: ${(error as Error).message}.`]
+    }
+  })
 }
 
 function settingsOf(schema: TObject | undefined, all: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -151,3 +151,12 @@ t.test('everything that is wrong is named at once', async (t) => {
     t.equal(faults.filter((fault) => fault.includes(words)).length, 1, words)
   t.equal(faults.length, 6)
 })
+
+t.test('a prefix in the prefix of another module, or of the platform, is refused', async (t) => {
+  const [outer, inner] = [contractOf('outer', ['/api/x']), contractOf('inner', ['/api/x/y', '/api/xy'])]
+  t.strictSame(faultsOf([moduleOf(outer), moduleOf(inner)]), [
+    '"inner" claims the REST prefix "/api/x/y", which lies in "/api/x" of "outer".',
+  ])
+  t.match(faultsOf([moduleOf(contractOf('doctor', ['/api/health']))]), [/"\/api\/health" of the platform/])
+  t.strictSame(faultsOf([moduleOf(contractOf('one', ['/api/x', '/api/x/y']))]), [], 'its own may lie in each other')
+})

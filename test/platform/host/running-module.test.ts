@@ -120,3 +120,11 @@ t.test('faults of the catalogue and of the environment are found before anything
   t.match(seen, [/^PORT is "x"/, /MODULES names "boot-nobody"/, /in a circle: boot-shop -> boot-till -> boot-shop/])
   t.strictSame(opened, [])
 })
+
+t.test('a schema that JSON cannot follow is refused', async (t) => {
+  const odd = defineContract('boot-odd', {
+    procedures: { ask: query({ input: Type.Object({}), output: Type.Undefined() }) },
+  })
+  const oddModule = moduleOf(odd, (app) => app.implement({ ask: () => undefined }))
+  t.match(await faults([oddModule]), [/^"boot-odd": the output of its procedure "ask" is no schema for JSON: /])
+})

@@ -38,7 +38,7 @@ export async function proxyModule(
     return {
       ...rest,
       [IDENTITY_HEADER]: request.identity ? tokens.identity.sign(module, { identity: request.identity }) : nobody(),
-      [TIMEOUT_HEADER]: String(Math.ceil(request.context.deadline - performance.now())),
+      [TIMEOUT_HEADER]: String(request.context.remaining()),
       'x-request-id': request.id,
       traceparent: request.context.traceparent,
       'x-forwarded-for': request.ip,

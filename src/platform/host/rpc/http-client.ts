@@ -44,7 +44,7 @@ export class HttpAdapter implements Adapter {
         const headers: Record<string, string> = {
           'content-type': 'application/json',
           [SERVICE_HEADER]: service(),
-          [TIMEOUT_HEADER]: String(Math.max(1, Math.floor(context.deadline - performance.now()))),
+          [TIMEOUT_HEADER]: String(context.remaining()),
           'x-request-id': context.requestId,
           traceparent: context.traceparent,
         }

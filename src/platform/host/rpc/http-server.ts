@@ -38,12 +38,12 @@ export function serveProcedures(
         onRequest(request, reply, done) {
           const token = request.headers[SERVICE_HEADER]
           const claims = typeof token === 'string' ? options.tokens.service.verify(contract.name, token) : undefined
-          if (!claims || !options.mayCall(claims.caller)) return reply.callNotFound()
-          request.context = request.context.limitedBy(request.headers[TIMEOUT_HEADER])
           const vouched = request.headers[IDENTITY_HEADER]
-          if (typeof vouched === 'string') {
-            request.context.identity = options.tokens.identity.verify(contract.name, vouched)?.identity ?? null
-          }
+          const user =
+            typeof vouched === 'string' ? options.tokens.identity.verify(contract.name, vouched) : { identity: null }
+          if (!claims || !user || !options.mayCall(claims.caller)) return reply.callNotFound()
+          request.context = request.context.limitedBy(request.headers[TIMEOUT_HEADER])
+          request.context.identity = user.identity
           done()
         },
         async handler(request, reply) {

@@ -1,0 +1,6 @@
+import { PLACEMENTS, testPlacements } from './placements.ts'
+
+await testPlacements(
+  'postgres',
+  PLACEMENTS.filter((outside) => outside.length < 2),
+)

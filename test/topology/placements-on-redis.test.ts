@@ -1,3 +1,0 @@
-import { testPlacements } from './placements.ts'
-
-await testPlacements('redis')
