@@ -2,8 +2,7 @@ import pino from 'pino'
 import { readConfig } from './config.ts'
 import { catalogue } from './modules/catalogue.ts'
 import { BootError } from './platform/host/boot-error.ts'
-import { EmbeddedPostgresError } from './platform/host/data/embedded-postgres.ts'
-import { migrateState } from './platform/host/data/state.ts'
+import { migrateState } from './platform/host/state.ts'
 
 // `npm run migrate`: the schemas of all modules, wherever they run. Processes bring those that they host up to date when
 // they start; this is for those who want it done before, by a login that may do more.
@@ -19,6 +18,6 @@ try {
     console.log(`${schema}: ${applied.length > 0 ? `applied ${applied.join(', ')}` : 'up to date'}`)
 } catch (error) {
   if (error instanceof BootError) for (const fault of error.faults) console.error(fault)
-  else console.error(error instanceof EmbeddedPostgresError ? error.message : error)
+  else console.error(error)
   process.exitCode = 1
 }

@@ -5,12 +5,12 @@ import { fileURLToPath } from 'node:url'
 import type { FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
 import { Type } from 'typebox'
-import { openState } from '../../src/platform/host/data/state.ts'
 import { postgresTransport, redisTransport } from '../../src/platform/host/events/bullmq-transport.ts'
 import type { Transport } from '../../src/platform/host/events/delivery.ts'
 import { place } from '../../src/platform/host/placement.ts'
 import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
 import { RunningModule, type Surroundings } from '../../src/platform/host/running-module.ts'
+import { openState } from '../../src/platform/host/state.ts'
 import { type Contract, defineContract, event } from '../../src/platform/kit/contract.ts'
 import {
   defineModule,

@@ -1,11 +1,12 @@
 import { join } from 'node:path'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
-import type { Transport } from '../events/delivery.ts'
-import { postgresKeeper, redisKeeper, type SessionKeeper } from '../identity/sessions.ts'
-import { openPlatformDatabase } from './databases.ts'
-import { acquireEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts'
-import { type Migrated, migrate, PLATFORM_SCHEMA, whereIs } from './migrate.ts'
+import { BootError } from './boot-error.ts'
+import { openPlatformDatabase } from './data/databases.ts'
+import { acquireEmbeddedPostgres, type EmbeddedPostgres } from './data/embedded-postgres.ts'
+import { type Migrated, migrate, PLATFORM_SCHEMA, whereIs } from './data/migrate.ts'
+import type { Transport } from './events/delivery.ts'
+import { postgresKeeper, redisKeeper, type SessionKeeper } from './identity/sessions.ts'
 
 /** Where a process keeps what must outlive it. Nothing that a second replica would need is in the process itself. */
 export interface State {
@@ -62,7 +63,7 @@ export async function openState(options: StateOptions): Promise<State> {
   try {
     const url = await mainDatabase(options, closing)
     await bringUpToDate(options, url)
-    const redis = redisUrl ? (await import('../redis.ts')).requestRedis(redisUrl, log) : undefined
+    const redis = redisUrl ? (await import('./redis.ts')).requestRedis(redisUrl, log) : undefined
     if (redis) closing.push(async () => redis.disconnect())
     const platform = redis ? undefined : openPlatformDatabase(url!)
     if (platform) closing.push(() => platform.end({ timeout: 1 }))
@@ -89,6 +90,8 @@ async function mainDatabase(options: StateOptions, closing: Closing): Promise<st
   const embedded: EmbeddedPostgres = await acquireEmbeddedPostgres({
     folder: join(options.dataFolder, 'postgres'),
     log: (line) => options.log.info(line),
+  }).catch((cause: Error) => {
+    throw new BootError([cause.message], { cause })
   })
   closing.push(() => embedded.release())
   return embedded.url
@@ -106,7 +109,7 @@ async function bringUpToDate(options: StateOptions, url: string | undefined): Pr
   )
   if (main && options.hosted.length > 0) {
     work.push(
-      import('../events/bullmq-transport.ts').then(({ migratePostgresTransport }) => migratePostgresTransport(main)),
+      import('./events/bullmq-transport.ts').then(({ migratePostgresTransport }) => migratePostgresTransport(main)),
     )
   }
   // All are waited for, so that none goes on behind a failure.
@@ -119,7 +122,7 @@ async function openTransport(
   redisUrl: string | undefined,
   log: FastifyBaseLogger,
 ): Promise<Transport> {
-  const { postgresTransport, redisTransport } = await import('../events/bullmq-transport.ts')
+  const { postgresTransport, redisTransport } = await import('./events/bullmq-transport.ts')
   return redisUrl ? redisTransport(redisUrl, log) : postgresTransport(url!, log)
 }
 
