@@ -14,6 +14,14 @@ export interface Series<M> {
 }
 
 /**
+ * How one compares with another: the median of the ratios of each round, which were measured one after the other. What
+ * changes in the machine over the minutes falls out; the ratio of the medians would keep it.
+ */
+export function ratio<M>(one: Series<M>, other: Series<M>, number: (round: M) => number): number {
+  return median(one.rounds.map((round, i) => number(round) / number(other.rounds[i]!)))
+}
+
+/**
  * Lets the contenders take turns (A B C, A B C, …), so that whatever else goes on in the machine meets all alike.
  * Warm-up rounds come first and are forgotten.
  */

@@ -4,7 +4,7 @@ import { databaseUrl, seedPosts } from '../lib/database.ts'
 import type { Load, LoadResult } from '../lib/load.ts'
 import { grouped } from '../lib/numbers.ts'
 import { atLeast, headline, type Part, printTable } from '../lib/report.ts'
-import { type Contender, inTurns, type Series } from '../lib/rounds.ts'
+import { type Contender, inTurns, ratio, type Series } from '../lib/rounds.ts'
 
 const CONNECTIONS = 64
 /** As many connections to PostgreSQL as the application's module has. */
@@ -34,7 +34,7 @@ export const reads: Part = async ({ quick, rounds = quick ? 5 : 9 }) => {
   )
   await Promise.all([quiet, logging, bare, generator].map((each) => each.end()))
   printReads(series)
-  return [atLeast('A read, against the bare server', 0.9, perSecond(series[1]!) / perSecond(series[0]!))]
+  return [atLeast('A read, against the bare server', 0.9, speed(series[1]!, series[0]!))]
 }
 
 export const startLoad = (ids: readonly string[]): Promise<Worker> =>
@@ -47,6 +47,9 @@ export function reader(name: string, generator: Worker, port: number, quick: boo
 
 export const perSecond = (series: Series<LoadResult>): number => series.median((round) => round.perSecond)
 
+export const speed = (one: Series<LoadResult>, other: Series<LoadResult>): number =>
+  ratio(one, other, (round) => round.perSecond)
+
 /** The first is what the others are compared with. */
 export function printReads(series: readonly Series<LoadResult>[]): void {
   printTable([
@@ -54,7 +57,7 @@ export function printReads(series: readonly Series<LoadResult>[]): void {
     ...series.map((one) => [
       one.name,
       grouped(perSecond(one)),
-      (perSecond(one) / perSecond(series[0]!)).toFixed(2),
+      speed(one, series[0]!).toFixed(2),
       `${one.median((round) => round.p99).toFixed(1)} ms`,
     ]),
   ])

@@ -4,7 +4,7 @@ import type { LoadResult } from '../lib/load.ts'
 import { grouped } from '../lib/numbers.ts'
 import { atLeast, headline, type Part } from '../lib/report.ts'
 import { inTurns } from '../lib/rounds.ts'
-import { perSecond, printReads, reader, startLoad } from './part.ts'
+import { perSecond, printReads, reader, speed, startLoad } from './part.ts'
 
 /** Requests after which the application must be as fast as at the start. */
 const MANY = 1_000_000
@@ -35,7 +35,5 @@ export const sustainedReads: Part = async ({ quick, rounds = 5 }) => {
   )
   await Promise.all([old, fresh, generator].map((each) => each.end()))
   printReads(series)
-  return [
-    atLeast('A read after a million, against a fresh process', 0.95, perSecond(series[1]!) / perSecond(series[0]!)),
-  ]
+  return [atLeast('A read after a million, against a fresh process', 0.95, speed(series[1]!, series[0]!))]
 }
