@@ -1,6 +1,5 @@
 import cookie from '@fastify/cookie'
 import cors from '@fastify/cors'
-import helmet from '@fastify/helmet'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import type { Config } from './config.ts'
@@ -9,6 +8,7 @@ import { staticDiscovery } from './platform/host/discovery/static.ts'
 import { authenticate } from './platform/host/edge/authenticate.ts'
 import { serveDocs } from './platform/host/edge/docs.ts'
 import { limitRequests } from './platform/host/edge/limits.ts'
+import { sendSecurityHeaders } from './platform/host/edge/security-headers.ts'
 import { serveHealth } from './platform/host/edge/serve-health.ts'
 import { healthContract, healthOf, PLATFORM } from './platform/host/health.ts'
 import { drain } from './platform/host/http/drain.ts'
@@ -89,7 +89,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const api = createServer({ log, trustProxy: edge ? config.trustProxy : true })
   const ops = createOpsServer({ registry, readiness })
   if (edge) {
-    await api.register(helmet, { global: true })
+    sendSecurityHeaders(api)
     if (config.corsOrigins.length > 0) await api.register(cors, { origin: [...config.corsOrigins], credentials: true })
   }
   await api.register(cookie)

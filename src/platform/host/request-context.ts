@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes, randomUUID } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { CallContext } from '../kit/call-context.ts'
 import type { Identity } from '../kit/permissions.ts'
 
@@ -51,6 +52,20 @@ export class RequestContext implements CallContext, Waiter {
     return this.#traceparent
   }
 
+  /**
+   * The context of a request that has come in.
+   *
+   * @param timeout what another process of the system says that it waits, in milliseconds: at most 60 s are believed
+   */
+  static of(request: { id: string; headers: IncomingHttpHeaders }, timeout?: string | string[]): RequestContext {
+    const milliseconds = Number(timeout)
+    return new RequestContext({
+      requestId: request.id,
+      traceparent: request.headers.traceparent as string | undefined,
+      ...(milliseconds > 0 && { timeout: Math.min(milliseconds, LONGEST_TIMEOUT) }),
+    })
+  }
+
   /** The context of the code that is running, if any. */
   static current(): RequestContext | undefined {
     return current.getStore()
@@ -73,16 +88,6 @@ export class RequestContext implements CallContext, Waiter {
   /** True when nobody waits for the answer any more. */
   isOver(now = performance.now()): boolean {
     return this.#ended || now >= this.deadline
-  }
-
-  /** The same context for a request that another process has sent: it waits as long as that one says, at most 60 s. */
-  limitedBy(milliseconds: string | string[] | undefined): RequestContext {
-    const timeout = Number(milliseconds)
-    return new RequestContext({
-      requestId: this.requestId,
-      traceparent: this.traceparent,
-      timeout: timeout > 0 ? Math.min(timeout, LONGEST_TIMEOUT) : DEFAULT_TIMEOUT,
-    })
   }
 
   /** What another process may take, in whole milliseconds, rounded down so that time never grows at a hop; at least 1. */

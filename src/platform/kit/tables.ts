@@ -26,8 +26,15 @@ export const newId = (): string => randomUUIDv7()
 /** A moment, kept as `timestamptz` and read as ISO 8601 in UTC with milliseconds. */
 export const instant = customType<{ data: string; driverData: string }>({
   dataType: () => 'timestamp with time zone',
-  fromDriver: (value) => new Date(value).toISOString(),
+  fromDriver: toIso,
 })
+
+/** PostgreSQL says `2026-11-22 22:31:10.047+00`; to take it apart is a tenth of the work of a Date. */
+function toIso(text: string): string {
+  if (text.charCodeAt(10) !== 32 || !text.endsWith('+00')) return new Date(text).toISOString()
+  const fraction = text.charCodeAt(19) === 46 ? text.slice(20, -3).padEnd(3, '0').slice(0, 3) : '000'
+  return `${text.slice(0, 10)}T${text.slice(11, 19)}.${fraction}Z`
+}
 
 /** A column that says when the row was made. */
 export const createdAt = () => instant('created_at').notNull().default(sql`now()`)

@@ -38,9 +38,8 @@ const waiter = () => {
 
 t.test('a request that nobody waits in starts no timer', async (t) => {
   const counts = await timersOf(() => {
-    const context = new RequestContext({ requestId: 'r' })
+    const context = RequestContext.of({ id: 'r', headers: {} }, '50')
     context.run(() => RequestContext.current()?.traceparent)
-    context.limitedBy('50')
     context.isOver()
     context.end()
   })
@@ -172,12 +171,12 @@ t.test('a deadline that is further off than timers can wait is no early one', as
 })
 
 t.test('another process may ask for up to a minute; what is no time means the usual one', async (t) => {
-  const context = new RequestContext({ requestId: 'r-2', timeout: 5 })
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
   const about = (milliseconds: number, header: string | string[] | undefined) => {
-    const limited = context.limitedBy(header)
+    const limited = RequestContext.of({ id: 'r-2', headers: { traceparent } }, header)
     t.ok(left(limited) <= milliseconds && left(limited) > milliseconds - 100, `${header}: ${left(limited)}`)
     t.equal(limited.requestId, 'r-2')
-    t.equal(limited.traceparent, context.traceparent)
+    t.equal(limited.traceparent, traceparent)
     t.equal(limited.identity, null)
   }
   about(200, '200')

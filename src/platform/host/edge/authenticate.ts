@@ -4,6 +4,7 @@ import type { Identity } from '../../kit/permissions.ts'
 import type { Sessions } from '../identity/sessions.ts'
 import { SESSION_COOKIE } from '../identity/sessions.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
+import { RequestContext } from '../request-context.ts'
 import { IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER } from '../rpc/wire.ts'
 
 declare module 'fastify' {
@@ -54,7 +55,7 @@ export function authenticate(
     for (const header of [IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER]) delete request.headers[header]
     if (vouched) {
       request.vouched = true
-      request.context = request.context.limitedBy(timeout)
+      request.context = RequestContext.of(request, timeout)
       return admit(vouched.identity)
     }
     if (edge) identify(request, tokens, sessions, (error, identity) => (error ? done(error) : admit(identity)))

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Contract } from '../../kit/contract.ts'
 import { DeadlineExceeded, Unavailable } from '../../kit/errors.ts'
 import type { Discovery } from '../discovery/discovery.ts'
-import { reused, type SystemTokens } from '../identity/tokens.ts'
+import type { SystemTokens } from '../identity/tokens.ts'
 import { DEFAULT_TIMEOUT } from '../request-context.ts'
 import { IDENTITY_HEADER, TIMEOUT_HEADER } from '../rpc/wire.ts'
 
@@ -30,14 +30,13 @@ export async function proxyModule(
 ): Promise<void> {
   const module = contract.name
   const { discovery, tokens } = options
-  const nobody = reused(() => tokens.identity.sign(module, { identity: null }))
 
   const rewriteRequestHeaders: Hooks['rewriteRequestHeaders'] = (raw, headers) => {
     const request = raw as FastifyRequest
     const { authorization: _verified, ...rest } = headers
     return {
       ...rest,
-      [IDENTITY_HEADER]: request.identity ? tokens.identity.sign(module, { identity: request.identity }) : nobody(),
+      [IDENTITY_HEADER]: tokens.identity.sign(module, { identity: request.identity }),
       [TIMEOUT_HEADER]: String(request.context.remaining()),
       'x-request-id': request.id,
       traceparent: request.context.traceparent,
@@ -77,7 +76,7 @@ export async function proxyModule(
         keepAliveTimeout: 4_000,
         connect: { timeout: 2_000 },
         headersTimeout: DEFAULT_TIMEOUT,
-        bodyTimeout: 0,
+        bodyTimeout: 60_000,
       },
       destroyAgent: true,
       disableRequestLogging: true,

@@ -10,6 +10,9 @@ import { textFaults } from './text.ts'
 /** The largest body that is read, in bytes: 1 MiB. */
 export const BODY_LIMIT = 1024 * 1024
 
+/** Levels at which every answer is logged. */
+const LOGGED = new Set(['trace', 'debug', 'info'])
+
 declare module 'fastify' {
   interface FastifyRequest {
     /** What goes along with this request. */
@@ -59,13 +62,10 @@ export function createServer(options: {
   server.decorateRequest('identity', null)
   server.decorate('draining', false)
   server.addHook('onRequest', (request, reply, done) => {
-    request.context = new RequestContext({
-      requestId: request.id,
-      traceparent: request.headers.traceparent as string | undefined,
-    })
-    reply.header('x-request-id', request.id)
+    request.context = RequestContext.of(request)
     // Not onRequestAbort: it does not run any more when the body has been read.
     reply.raw.once('close', () => request.context.end())
+    reply.header('x-request-id', request.id)
     if (server.draining) reply.header('connection', 'close')
     done()
   })
@@ -74,12 +74,15 @@ export function createServer(options: {
     if (isAmbiguous(request.url)) done(new NotFound())
     else request.context.run(done)
   })
-  server.addHook('onResponse', (request, reply, done) => {
-    request.context.end()
-    const { method, url } = request
-    request.log.info({ method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 }, 'answered')
-    done()
-  })
+  if (LOGGED.has(options.log.level))
+    server.addHook('onResponse', (request, reply, done) => {
+      const { method, url } = request
+      request.log.info(
+        { method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 },
+        'answered',
+      )
+      done()
+    })
   return server
 }
 

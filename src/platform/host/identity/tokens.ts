@@ -1,9 +1,10 @@
 import { hkdfSync, randomUUID } from 'node:crypto'
 import { createSigner, createVerifier } from 'fast-jwt'
+import { LruMap } from 'toad-cache'
 import type { TSchema } from 'typebox'
 import { Type } from 'typebox'
 import { Identity } from '../../kit/permissions.ts'
-import { codecOf } from '../codec.ts'
+import { codecOf, deepFreeze } from '../codec.ts'
 
 /** How long a user's bearer token is good for, in seconds: 1 h. */
 export const USER_TOKEN_LIFETIME = 3600
@@ -17,35 +18,62 @@ export function keyFor(secret: string, purpose: string): Buffer {
 
 /** Makes and checks the tokens of one kind: JWT, HS256, bound to an audience. */
 export interface Tokens<T> {
+  /** For internal tokens, the same claims get the same token for half of its life. */
   sign(audience: string, claims: T): string
   /** The claims, or undefined when the token is forged, expired, for another audience or not a token at all. */
   verify(audience: string, token: string): T | undefined
 }
 
-function tokens<T>(secret: string, purpose: string, lifetime: number, shape: TSchema): Tokens<T> {
-  const key = keyFor(secret, purpose)
-  const sign = createSigner({ key, algorithm: 'HS256', expiresIn: lifetime * 1000 })
-  const verifiers = new Map<string, (token: string) => { claims?: unknown }>()
-  const codec = codecOf(shape)
+/** How far the clocks of two machines may differ, in milliseconds. */
+const TOLERANCE = 5_000
+/** How many tokens are remembered, to be neither signed nor verified again. */
+const REMEMBERED = 1_000
+
+function tokens<T>(
+  secret: string,
+  options: { purpose: string; lifetime: number; shape: TSchema; reuse: boolean },
+): Tokens<T> {
+  const key = keyFor(secret, options.purpose)
+  const sign = createSigner({ key, algorithm: 'HS256', expiresIn: options.lifetime * 1000 })
+  const verifiers = new Map<string, (token: string) => { claims?: unknown; exp: number }>()
+  const codec = codecOf(options.shape)
+  const signed = new LruMap<string>(REMEMBERED, (options.lifetime * 1000) / 2)
+  const verified = new LruMap<{ claims: T; until: number }>(REMEMBERED)
+
+  const verifierFor = (audience: string) => {
+    let verify = verifiers.get(audience)
+    if (!verify) {
+      verify = createVerifier({
+        key,
+        algorithms: ['HS256'],
+        allowedAud: [audience],
+        requiredClaims: ['exp', 'aud'],
+        clockTolerance: TOLERANCE,
+      })
+      verifiers.set(audience, verify)
+    }
+    return verify
+  }
+
   return {
-    sign: (audience, claims) => sign({ aud: audience, jti: randomUUID(), claims }),
+    sign(audience, claims) {
+      if (!options.reuse) return sign({ aud: audience, jti: randomUUID(), claims })
+      const what = `${audience} ${JSON.stringify(claims)}`
+      let token = signed.get(what)
+      if (!token) signed.set(what, (token = sign({ aud: audience, jti: randomUUID(), claims })))
+      return token
+    },
     verify(audience, token) {
-      let verify = verifiers.get(audience)
-      if (!verify) {
-        verify = createVerifier({
-          key,
-          algorithms: ['HS256'],
-          allowedAud: [audience],
-          requiredClaims: ['exp', 'aud'],
-          clockTolerance: 5000,
-          cache: 1000,
-        })
-        verifiers.set(audience, verify)
-      }
+      const what = `${audience} ${token}`
+      const known = verified.get(what)
+      if (known && Date.now() < known.until) return known.claims
       try {
-        const { claims } = verify(token)
-        return codec.check(claims) ? (claims as T) : undefined
+        const { claims, exp } = verifierFor(audience)(token)
+        if (!codec.check(claims)) return undefined
+        verified.set(what, { claims: deepFreeze(claims) as T, until: exp * 1000 + TOLERANCE })
+        return claims as T
       } catch {
+        verified.delete(what)
         return undefined
       }
     },
@@ -68,22 +96,18 @@ export interface SystemTokens {
 /** @param secret `SECRET`: the same in every process of the system */
 export function systemTokens(secret: string): SystemTokens {
   return {
-    user: tokens(secret, 'user token', USER_TOKEN_LIFETIME, Identity),
-    service: tokens(secret, 'service token', INTERNAL_TOKEN_LIFETIME, Service),
-    identity: tokens(secret, 'identity token', INTERNAL_TOKEN_LIFETIME, Vouched),
-  }
-}
-
-/** Signs a token again only when half of its life is over, for claims that do not change between calls. */
-export function reused(sign: () => string): () => string {
-  let token = ''
-  let until = 0
-  return () => {
-    const now = Date.now()
-    if (now >= until) {
-      token = sign()
-      until = now + (INTERNAL_TOKEN_LIFETIME * 1000) / 2
-    }
-    return token
+    user: tokens(secret, { purpose: 'user token', lifetime: USER_TOKEN_LIFETIME, shape: Identity, reuse: false }),
+    service: tokens(secret, {
+      purpose: 'service token',
+      lifetime: INTERNAL_TOKEN_LIFETIME,
+      shape: Service,
+      reuse: true,
+    }),
+    identity: tokens(secret, {
+      purpose: 'identity token',
+      lifetime: INTERNAL_TOKEN_LIFETIME,
+      shape: Vouched,
+      reuse: true,
+    }),
   }
 }

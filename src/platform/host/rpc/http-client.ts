@@ -3,7 +3,7 @@ import type { Contract } from '../../kit/contract.ts'
 import { BadInput, CallFailed, DeadlineExceeded, SeamError, Unavailable } from '../../kit/errors.ts'
 import { codecOf, deepFreeze } from '../codec.ts'
 import type { Discovery } from '../discovery/discovery.ts'
-import { reused, type SystemTokens } from '../identity/tokens.ts'
+import type { SystemTokens } from '../identity/tokens.ts'
 import type { RequestContext } from '../request-context.ts'
 import type { Adapter, Target } from './target.ts'
 import {
@@ -35,7 +35,6 @@ export class HttpAdapter implements Adapter {
     const input = codecOf(procedure.input)
     const output = codecOf(procedure.output)
     const path = `${RPC_PREFIX}/${module}/${name}`
-    const service = reused(() => this.#tokens.service.sign(module, { caller }))
 
     return {
       // What is no error of Seam comes from an input that JSON cannot carry.
@@ -43,7 +42,7 @@ export class HttpAdapter implements Adapter {
       invoke: async (value, context) => {
         const headers: Record<string, string> = {
           'content-type': 'application/json',
-          [SERVICE_HEADER]: service(),
+          [SERVICE_HEADER]: this.#tokens.service.sign(module, { caller }),
           [TIMEOUT_HEADER]: String(context.remaining()),
           'x-request-id': context.requestId,
           traceparent: context.traceparent,

@@ -3,6 +3,7 @@ import type { Contract } from '../../kit/contract.ts'
 import { BadInput, SeamError } from '../../kit/errors.ts'
 import { codecOf } from '../codec.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
+import { RequestContext } from '../request-context.ts'
 import type { Procedures } from './procedures.ts'
 import { encodeError, IDENTITY_HEADER, MAX_INPUT, RPC_PREFIX, SERVICE_HEADER, TIMEOUT_HEADER } from './wire.ts'
 
@@ -42,7 +43,7 @@ export function serveProcedures(
           const user =
             typeof vouched === 'string' ? options.tokens.identity.verify(contract.name, vouched) : { identity: null }
           if (!claims || !user || !options.mayCall(claims.caller)) return reply.callNotFound()
-          request.context = request.context.limitedBy(request.headers[TIMEOUT_HEADER])
+          request.context = RequestContext.of(request, request.headers[TIMEOUT_HEADER])
           request.context.identity = user.identity
           done()
         },

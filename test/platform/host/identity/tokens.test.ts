@@ -5,7 +5,6 @@ import t, { type Test } from 'tap'
 import {
   INTERNAL_TOKEN_LIFETIME,
   keyFor,
-  reused,
   systemTokens,
   USER_TOKEN_LIFETIME,
 } from '../../../../src/platform/host/identity/tokens.ts'
@@ -174,14 +173,19 @@ t.test('what is no token at all is nobody', async (t) => {
     t.equal(tokens.user.verify('api', text), undefined)
 })
 
-t.test('a reused token is made anew when half of its life is over', async (t) => {
+t.test('an internal token is made anew when half of its life is over, and for other claims', async (t) => {
   const { at } = clock(t)
-  let made = 0
-  const token = reused(() => `token ${++made}`)
-  t.equal(token(), 'token 1')
+  const sign = (caller = 'posts', audience = 'users') => tokens.service.sign(audience, { caller })
+  const first = sign()
   at(INTERNAL_TOKEN_LIFETIME / 2 - 1)
-  t.equal(token(), 'token 1')
-  at(INTERNAL_TOKEN_LIFETIME / 2)
-  t.equal(token(), 'token 2')
-  t.equal(token(), 'token 2')
+  t.equal(sign(), first)
+  t.not(sign('notifications'), first)
+  t.not(sign('posts', 'notifications'), first)
+  at(INTERNAL_TOKEN_LIFETIME / 2 + 1)
+  t.not(sign(), first)
+  t.strictSame(tokens.service.verify('users', sign()), { caller: 'posts' })
+})
+
+t.test('every sign-in gets a token of its own', async (t) => {
+  t.not(tokens.user.sign('api', identity), tokens.user.sign('api', identity))
 })
