@@ -3,7 +3,6 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { BootError } from './boot-error.ts'
 import { openPlatformDatabase } from './data/databases.ts'
-import { acquireEmbeddedPostgres, type EmbeddedPostgres } from './data/embedded-postgres.ts'
 import { type Migrated, migrate, PLATFORM_SCHEMA, whereIs } from './data/migrate.ts'
 import type { Transport } from './events/delivery.ts'
 import { postgresKeeper, redisKeeper, type SessionKeeper } from './identity/sessions.ts'
@@ -87,7 +86,8 @@ export async function openState(options: StateOptions): Promise<State> {
 async function mainDatabase(options: StateOptions, closing: Closing): Promise<string | undefined> {
   const needed = !options.redisUrl || options.hosted.some((module) => !options.moduleDatabaseUrls.has(module))
   if (!needed || options.databaseUrl) return options.databaseUrl
-  const embedded: EmbeddedPostgres = await acquireEmbeddedPostgres({
+  const { acquireEmbeddedPostgres } = await import('./data/embedded-postgres.ts')
+  const embedded = await acquireEmbeddedPostgres({
     folder: join(options.dataFolder, 'postgres'),
     log: (line) => options.log.info(line),
   }).catch((cause: Error) => {
