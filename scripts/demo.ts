@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { SMTPServer } from 'smtp-server'
 
 interface Answer {
-  // biome-ignore lint/suspicious/noExplicitAny: the story reads answers as they come; the API tests check their shapes
   status: number
+  // biome-ignore lint/suspicious/noExplicitAny: the story reads answers as they come; the API tests check their shapes
   body: Record<string, any>
 }
 
