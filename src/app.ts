@@ -24,10 +24,14 @@ import { serveProcedures } from './platform/host/rpc/http-server.ts'
 import { Procedures } from './platform/host/rpc/procedures.ts'
 import { RunningModule } from './platform/host/running-module.ts'
 import { openState, type State } from './platform/host/state.ts'
+import { within } from './platform/host/within.ts'
 import type { Contract } from './platform/kit/contract.ts'
 
 /** How long open connections have to end before a stopping process closes them, in milliseconds; a developer need not wait. */
 const DRAIN = { production: 1_000, development: 100 }
+
+/** How long a stop waits: for a start under way, for requests, and for what runs in the background, in milliseconds. */
+const PATIENCE = { start: 6_000, requests: 3_000, stop: 4_000 }
 
 /** One process of the system: built, listening on request, closed in the right order. */
 export interface App {
@@ -89,8 +93,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const ops = createOpsServer({ registry, readiness })
   if (edge) {
     sendSecurityHeaders(api)
-    if (config.corsOrigins.length > 0)
-      await api.register(import('@fastify/cors'), { origin: [...config.corsOrigins], credentials: true })
+    if (config.corsOrigins.length > 0) await api.register(import('@fastify/cors'), { origin: [...config.corsOrigins] })
   }
   await api.register(cookie)
   authenticate(api, { edge, tokens, sessions })
@@ -112,8 +115,9 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
       }),
   )
   const closeAll = async () => {
-    await Promise.allSettled([api.close(), ops.close(), remote?.close()])
-    await Promise.allSettled(modules.map((module) => module.close()))
+    await Promise.allSettled([closeServer(api), closeServer(ops)])
+    await remote?.close()
+    await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.close())))
   }
   try {
     const faults: string[] = []
@@ -135,7 +139,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     if (edge) {
       if (placement.remote.length > 0) {
         const { proxyModule } = await import('./platform/host/edge/gateway.ts')
-        for (const { contract } of placement.remote) await proxyModule(api, contract, { discovery, tokens })
+        for (const manifest of placement.remote) await proxyModule(api, manifest, { discovery, tokens })
       }
       serveHealth(
         api,
@@ -153,13 +157,18 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     throw error
   }
 
+  let starting: Promise<unknown> = Promise.resolve()
   const closeInOrder = async () => {
     readiness.ready = false
-    await drain(api, config.production ? DRAIN.production : DRAIN.development)
-    await Promise.allSettled(modules.map((module) => module.stop()))
-    await state.transport?.close()
-    await closeAll()
-    await state.close()
+    await within(PATIENCE.start, Promise.allSettled([starting]))
+    try {
+      await drain(api, config.production ? DRAIN.production : DRAIN.development)
+      await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.stop())))
+      await state.transport?.close()
+      await closeAll()
+    } finally {
+      await state.close()
+    }
   }
   let closing: Promise<void> | undefined
   const close = () => {
@@ -180,8 +189,9 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
           api: await listenOn(api, config.host, config.port, 'PORT'),
           ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
         }
-        await Promise.all(modules.map((module) => module.start()))
-        readiness.ready = true
+        starting = Promise.all(modules.map((module) => module.start()))
+        await starting
+        readiness.ready = !closing
         return urls
       } catch (error) {
         await close()
@@ -190,6 +200,13 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     },
     close,
   }
+}
+
+/** Requests under way may end; then connections are cut, also those that never finish what they began to send. */
+async function closeServer(server: FastifyInstance): Promise<void> {
+  const closed = server.close()
+  if (!(await within(PATIENCE.requests, closed))) server.server.closeAllConnections()
+  await within(PATIENCE.requests, closed)
 }
 
 /** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */

@@ -1,7 +1,7 @@
 import { enableCompileCache } from 'node:module'
 
 // What this start compiles, the next one need not: it saves a quarter of the time and 15 MB. So all else is imported below.
-enableCompileCache()
+enableCompileCache(new URL('../node_modules/.cache/compile', import.meta.url).pathname)
 
 const { default: closeWithGrace } = await import('close-with-grace')
 const { buildApp } = await import('./app.ts')

@@ -28,6 +28,7 @@ if (DIE === 'after publishing') {
 }
 await host.start()
 console.log('ready')
-process.on('SIGTERM', () => void host.close().then(() => process.stdin.destroy()))
+// As main.ts does: what is closed is closed, and the process ends.
+process.on('SIGTERM', () => void host.close().then(() => process.exit(0)))
 // Whoever started it has died: nobody else would end it.
 process.stdin.resume().on('end', () => process.exit(1))

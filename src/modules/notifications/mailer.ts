@@ -5,8 +5,8 @@ import type { notifications } from './contract.ts'
 import type { settings } from './settings.ts'
 import { emails } from './tables.ts'
 
-/** Mails sent in one turn, by one process. */
-const BATCH = 20
+/** Mails sent at a time by one process, each on a connection of its own. */
+const BATCH = 5
 /** After this many attempts a mail counts as failed: with the pauses below, some four hours. */
 const ATTEMPTS = 10
 /** Seconds that a mail under way is left alone by others; longer than SMTP may take. */
@@ -30,7 +30,7 @@ export function mailerOf(app: App): { wake(): void } {
       createTransport({
         url,
         pool: true,
-        maxConnections: 2,
+        maxConnections: BATCH,
         connectionTimeout: 5_000,
         greetingTimeout: 5_000,
         socketTimeout: 20_000,

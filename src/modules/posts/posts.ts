@@ -81,7 +81,8 @@ export function postsOf(app: ModuleApp<typeof contract>) {
           .values({ id: newId(), authorId, ...post })
           .returning()
         const { authorId: _author, ...row } = made!
-        await app.publish(tx, contract.events.postCreated, { postId: row.id, authorId, title: row.title })
+        if (row.status === 'published')
+          await app.publish(tx, contract.events.postCreated, { postId: row.id, authorId, title: row.title })
         return { ...row, author }
       })
     },

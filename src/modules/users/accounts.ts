@@ -3,7 +3,7 @@ import type { ModuleApp } from '../../platform/kit/module.ts'
 import type { Identity } from '../../platform/kit/permissions.ts'
 import { eq, newId, sql } from '../../platform/kit/tables.ts'
 import { users as contract, type PublicUser } from './contract.ts'
-import { hashPassword, verifyPassword } from './passwords.ts'
+import { hashPassword, NOBODY, verifyPassword } from './passwords.ts'
 import { users } from './tables.ts'
 
 /** A user with what only they themselves and admins may see. */
@@ -39,8 +39,6 @@ export function accountsOf(app: ModuleApp<typeof contract>) {
     .from(users)
     .where(eq(users.email, sql.placeholder('email')))
     .prepare('user_by_email')
-  // An address that nobody has costs as much time as a wrong password.
-  const nobody = hashPassword('nobody')
 
   return {
     /** @throws {UserNotFound} */
@@ -68,7 +66,7 @@ export function accountsOf(app: ModuleApp<typeof contract>) {
     /** @throws {WrongCredentials} in the same words and time, whether the address exists or not */
     async authenticate(email: string, password: string): Promise<Account> {
       const [found] = await byEmail.execute({ email: email.toLowerCase() })
-      const right = await verifyPassword(password, found?.passwordHash ?? (await nobody))
+      const right = await verifyPassword(password, found?.passwordHash ?? NOBODY)
       if (!found || !right) throw new contract.errors.WrongCredentials()
       const { passwordHash: _secret, ...account } = found
       return account as Account

@@ -23,6 +23,9 @@ export async function hashPassword(password: string): Promise<string> {
   return `$argon2id$v=19$m=${MEMORY},t=${PASSES},p=${LANES}$${base64(nonce)}$${base64(hash)}`
 }
 
+/** The hash of no password: to verify against it fails, and takes as long as any other. */
+export const NOBODY = `$argon2id$v=19$m=${MEMORY},t=${PASSES},p=${LANES}$${base64(Buffer.alloc(16))}$${base64(Buffer.alloc(LENGTH))}`
+
 /** Whether a password is the one that was hashed. Takes as long either way. */
 export async function verifyPassword(password: string, phc: string): Promise<boolean> {
   const [, , , parameters = '', nonce = '', expected = ''] = phc.split('$')
@@ -39,4 +42,6 @@ export async function verifyPassword(password: string, phc: string): Promise<boo
   return timingSafeEqual(hash, wanted)
 }
 
-const base64 = (bytes: Buffer): string => bytes.toString('base64').replace(/=+$/, '')
+function base64(bytes: Buffer): string {
+  return bytes.toString('base64').replace(/=+$/, '')
+}

@@ -141,7 +141,10 @@ export class RunningModule {
         return sweep
       },
       signIn: async (request: FastifyRequest, identity: Identity) => {
-        await around.sessions.start(request, identity)
+        // Who has an account or has shown their password gets a token, also while no session can be kept.
+        await around.sessions
+          .start(request, identity)
+          .catch((error) => log.warn({ err: error }, 'a session could not be started'))
         return { token: around.tokens.user.sign('api', identity), expiresIn: USER_TOKEN_LIFETIME }
       },
     } as ModuleServices

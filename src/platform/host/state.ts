@@ -6,6 +6,7 @@ import { openPlatformDatabase } from './data/databases.ts'
 import { type Migrated, migrate, PLATFORM_SCHEMA, whereIs } from './data/migrate.ts'
 import type { Transport } from './events/delivery.ts'
 import { postgresKeeper, redisKeeper, type SessionKeeper } from './identity/sessions.ts'
+import { within } from './within.ts'
 
 /** Where a process keeps what must outlive it. Nothing that a second replica would need is in the process itself. */
 export interface State {
@@ -47,6 +48,9 @@ export async function migrateState(options: StateOptions): Promise<Migrated[]> {
   }
 }
 
+/** How long a start waits for Redis, in milliseconds. */
+const REDIS_PATIENCE = 3_000
+
 /**
  * Opens PostgreSQL (given or embedded), Redis where there is one, and brings the schemas of the hosted modules up to date.
  *
@@ -64,6 +68,12 @@ export async function openState(options: StateOptions): Promise<State> {
     await bringUpToDate(options, url)
     const redis = redisUrl ? (await import('./redis.ts')).requestRedis(redisUrl, log) : undefined
     if (redis) closing.push(async () => redis.disconnect())
+    if (
+      redis &&
+      redis.status !== 'ready' &&
+      !(await within(REDIS_PATIENCE, new Promise((resolve) => redis.once('ready', resolve))))
+    )
+      log.warn('Redis does not answer (REDIS_URL). Sessions and events wait until it does; limits are off meanwhile.')
     const platform = redis ? undefined : openPlatformDatabase(url!)
     if (platform) closing.push(() => platform.end({ timeout: 1 }))
     const transport = hosted.length > 0 ? await openTransport(url, redisUrl, log) : undefined

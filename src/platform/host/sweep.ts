@@ -1,4 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { within } from './within.ts'
 
 /**
  * Runs a task at once when woken and otherwise every `interval` ms, never twice at the same time. A failure is logged and
@@ -40,13 +41,7 @@ export class Sweep {
     this.#state = 'stopped'
     this.#woken = false
     clearInterval(this.#timer)
-    if (!this.#running) return
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeout)
-    })
-    await Promise.race([this.#running, late])
-    clearTimeout(timer)
+    if (this.#running) await within(timeout, this.#running)
   }
 
   async #loop(): Promise<void> {

@@ -18,6 +18,9 @@ export interface ModuleDatabase {
   close(): Promise<void>
 }
 
+/** postgres.js would ask for the types of lists on its own account, and nobody hears when that fails; drizzle reads lists itself. */
+const NO_QUESTIONS = { fetch_types: false }
+
 /**
  * Opens a pool in which every connection runs under the module's role, with the module's schema as its search path. No
  * connection is made before the first query.
@@ -31,6 +34,7 @@ export function openModuleDatabase(module: string, url: string): ModuleDatabase 
     idle_timeout: 60,
     connect_timeout: 5,
     onnotice: () => {},
+    ...NO_QUESTIONS,
     connection: {
       application_name: `seam ${module}`,
       role: roleOf(module),
@@ -49,6 +53,7 @@ export function openPlatformDatabase(url: string): Sql {
     idle_timeout: 60,
     connect_timeout: 5,
     onnotice: () => {},
+    ...NO_QUESTIONS,
     connection: { application_name: 'seam', statement_timeout: STATEMENT_TIMEOUT * 6 } as Record<
       string,
       string | number

@@ -22,12 +22,23 @@ export function drizzleOnNothing(): Database {
 
 type Client = Pick<Sql, 'options' | 'unsafe' | 'begin'> & { savepoint?: (run: (client: Client) => unknown) => unknown }
 
-function alwaysPrepared(sql: Client): Client {
+function alwaysPrepared(sql: Client, transaction = { over: false }): Client {
   return {
     options: sql.options,
-    unsafe: ((text, parameters) => sql.unsafe(text, parameters, { prepare: true })) as Sql['unsafe'],
+    unsafe: ((text, parameters) => {
+      // Its connection belongs to others by now.
+      if (transaction.over) throw new Error('This transaction has ended.')
+      return sql.unsafe(text, parameters, { prepare: true })
+    }) as Sql['unsafe'],
     begin: ((run: (client: Client) => unknown) =>
-      sql.begin((inner) => run(alwaysPrepared(inner as unknown as Client)))) as unknown as Sql['begin'],
-    savepoint: (run) => sql.savepoint?.((inner) => run(alwaysPrepared(inner))),
+      sql.begin(async (inner) => {
+        const transaction = { over: false }
+        try {
+          return await run(alwaysPrepared(inner as unknown as Client, transaction))
+        } finally {
+          transaction.over = true
+        }
+      })) as unknown as Sql['begin'],
+    savepoint: (run) => sql.savepoint?.((inner) => run(alwaysPrepared(inner, transaction))),
   }
 }

@@ -40,6 +40,7 @@ export async function migrate(
     max: 1,
     connect_timeout: 5,
     onnotice: () => {},
+    fetch_types: false,
     connection: { application_name: 'seam migration', lock_timeout: PATIENCE.turn } as Record<string, string | number>,
   })
   try {

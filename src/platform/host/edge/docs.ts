@@ -10,7 +10,12 @@ export function serveDocs(server: FastifyInstance, modules: readonly Manifest[])
   let document: Promise<object> | undefined
   let reader: Promise<FastifyInstance> | undefined
   const openapi = () => {
-    document ??= import('../openapi/describe.ts').then(({ describeApi }) => describeApi(modules))
+    document ??= import('../openapi/describe.ts')
+      .then(({ describeApi }) => describeApi(modules))
+      .catch((error) => {
+        document = undefined
+        throw error
+      })
     return document
   }
 
@@ -23,7 +28,12 @@ export function serveDocs(server: FastifyInstance, modules: readonly Manifest[])
 
   for (const url of ['/docs', '/docs/*']) {
     server.get(url, { config: { allow: 'anyone' } }, async (request, reply) => {
-      reader ??= openapi().then(createReader)
+      reader ??= openapi()
+        .then(createReader)
+        .catch((error) => {
+          reader = undefined
+          throw error
+        })
       const { routing } = await reader
       reply.hijack()
       routing(request.raw, reply.raw)

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream'
 import httpProxy, { type FastifyHttpProxyOptions } from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Contract } from '../../kit/contract.ts'
 import { DeadlineExceeded, Unavailable } from '../../kit/errors.ts'
+import type { Manifest } from '../../kit/module.ts'
 import type { Discovery } from '../discovery/discovery.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
 import { DEFAULT_TIMEOUT } from '../request-context.ts'
@@ -17,6 +17,18 @@ const readWhole = (_request: FastifyRequest, body: Buffer, done: (error: null, b
 
 const PROBLEM = 'application/problem+json'
 
+/** What speaks of the connection to the client, and the credentials that have been verified here (the cookie: see below). */
+const KEPT_BACK = [
+  'authorization',
+  'expect',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'upgrade',
+]
+
 type Hooks = Required<NonNullable<FastifyHttpProxyOptions['replyOptions']>>
 
 /**
@@ -25,17 +37,20 @@ type Hooks = Required<NonNullable<FastifyHttpProxyOptions['replyOptions']>>
  */
 export async function proxyModule(
   server: FastifyInstance,
-  contract: Contract,
+  manifest: Manifest,
   options: { discovery: Discovery; tokens: SystemTokens },
 ): Promise<void> {
+  const { contract } = manifest
   const module = contract.name
   const { discovery, tokens } = options
 
   const rewriteRequestHeaders: Hooks['rewriteRequestHeaders'] = (raw, headers) => {
     const request = raw as FastifyRequest
-    const { authorization: _verified, ...rest } = headers
+    const passed: typeof headers = { ...headers }
+    for (const name of KEPT_BACK) delete passed[name]
+    if (!manifest.signsIn) delete passed.cookie
     return {
-      ...rest,
+      ...passed,
       [IDENTITY_HEADER]: tokens.identity.sign(module, { identity: request.identity }),
       [TIMEOUT_HEADER]: String(request.context.remaining()),
       'x-request-id': request.id,

@@ -14,6 +14,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { type Migrated, migrationFailed } from '../data/migrate.ts'
+import { within } from '../within.ts'
 import type { Message, Receiver, Transport } from './delivery.ts'
 
 /** How many messages of one module a process handles at the same time: half of the module's connections, requests have the rest. */
@@ -140,6 +141,7 @@ class BullTransport implements Transport {
   readonly #backend: Backend
   readonly #log: FastifyBaseLogger
   readonly #queues = new Map<string, AnyQueue>()
+  #closed = false
 
   constructor(log: FastifyBaseLogger, backend: Backend) {
     this.name = backend.name
@@ -148,6 +150,7 @@ class BullTransport implements Transport {
   }
 
   async send(module: string, messages: readonly Message[]): Promise<void> {
+    if (this.#closed) throw new Error('The queues are closed.')
     const queue = this.#queue(module)
     try {
       // The id of a job is the message's: while it waits in the queue, the same message is not put there twice.
@@ -156,7 +159,10 @@ class BullTransport implements Transport {
       )
     } catch (error) {
       // A queue whose first connection failed stays so for ever; the next message goes by a new one.
-      if (this.#queues.delete(module)) void queue.close().catch(() => {})
+      if (this.#queues.get(module) === queue) {
+        this.#queues.delete(module)
+        void queue.close().catch(() => {})
+      }
       throw error
     }
   }
@@ -192,6 +198,7 @@ class BullTransport implements Transport {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     await within(PATIENCE.connections, Promise.allSettled([...this.#queues.values()].map((queue) => queue.close())))
     this.#backend.disconnect()
   }
@@ -205,11 +212,4 @@ class BullTransport implements Transport {
     }
     return queue
   }
-}
-
-/** Waits for work to be done, at most so many milliseconds; whether it was. */
-async function within(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
-  const { promise: late, resolve } = Promise.withResolvers<boolean>()
-  const timer = setTimeout(resolve, milliseconds, false)
-  return await Promise.race([work.then(() => true), late]).finally(() => clearTimeout(timer))
 }

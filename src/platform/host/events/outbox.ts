@@ -96,12 +96,15 @@ export async function putOff(db: Sql, due: readonly Due[], seconds: number): Pro
   await db`
     update outbox_deliveries set due_at = now() + make_interval(secs => ${seconds}), attempts = attempts - 1
     where confirmed_at is null and (event_id, subscriber) in (
-      select * from unnest(${due.map(({ event }) => event.id)}::uuid[], ${due.map(({ subscriber }) => subscriber)}::text[]))`
+      select * from unnest(${list(due.map(({ event }) => event.id))}::uuid[], ${list(due.map(({ subscriber }) => subscriber))}::text[]))`
 }
 
 /** Notes that events took effect at a subscriber. */
 export async function confirm(db: Sql, subscriber: string, eventIds: readonly string[]): Promise<void> {
   await db`
     update outbox_deliveries set confirmed_at = now()
-    where subscriber = ${subscriber} and event_id = any(${[...eventIds]}::uuid[]) and confirmed_at is null`
+    where subscriber = ${subscriber} and event_id = any(${list(eventIds)}::uuid[]) and confirmed_at is null`
 }
+
+/** Ids and names of modules as PostgreSQL writes a list; they have nothing in them that needs quotes. */
+const list = (values: readonly string[]): string => `{${values.join(',')}}`

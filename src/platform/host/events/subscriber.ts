@@ -55,7 +55,7 @@ export class Subscriber {
       timeout: HANDLER_TIMEOUT,
     })
     try {
-      await context.run(() => this.#handleOnce(delivery, known.handle))
+      await context.run(() => this.#handleOnce(delivery, known.handle, context))
     } finally {
       context.end()
     }
@@ -85,7 +85,7 @@ export class Subscriber {
     await Promise.all(confirmed.map(send))
   }
 
-  async #handleOnce(delivery: Delivery, handle: Handle): Promise<void> {
+  async #handleOnce(delivery: Delivery, handle: Handle, context: RequestContext): Promise<void> {
     const after: (() => void)[] = []
     await this.#db.transaction(async (tx) => {
       const fresh = await tx.execute(sql`
@@ -95,9 +95,23 @@ export class Subscriber {
       if (fresh.length === 0) return
       const { id, name, version, key, sequence, occurredAt, data } = delivery
       const event = { id, name, version, key, sequence, occurredAt, data: deepFreeze(data) }
-      await handle(event, { tx, afterCommit: (run) => void after.push(run) })
+      const late = Promise.withResolvers<never>()
+      context.await({
+        expire: () => late.reject(new Error(`The handler took longer than ${HANDLER_TIMEOUT / 1000} s.`)),
+      })
+      await Promise.race([handle(event, { tx, afterCommit: (run) => void after.push(run) }), late.promise])
+      late.promise.catch(() => {})
     })
-    for (const run of after) run()
+    for (const run of after) {
+      try {
+        run()
+      } catch (error) {
+        this.#log.error(
+          { err: error, event: delivery.id },
+          'what was to follow the commit failed; the event has taken effect',
+        )
+      }
+    }
   }
 
   #confirm({ publisher, id }: Delivery): void {

@@ -1,5 +1,12 @@
-import fastify, { errorCodes, type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
-import { NotFound } from '../../kit/errors.ts'
+import fastify, {
+  errorCodes,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
+import { DeadlineExceeded, NotFound } from '../../kit/errors.ts'
 import { createAjv } from '../ajv.ts'
 import { RequestContext, requestIdOf } from '../request-context.ts'
 import { refuseBrokenRequest } from './broken-requests.ts'
@@ -70,9 +77,10 @@ export function createServer(options: {
     done()
   })
   // The body has been read by now; events of its stream would have lost the context.
-  server.addHook('preValidation', (request, _reply, done) => {
-    if (isAmbiguous(request.url)) done(new NotFound())
-    else request.context.run(done)
+  server.addHook('preValidation', (request, reply, done) => {
+    if (isAmbiguous(request.url)) return done(new NotFound())
+    request.context.await({ expire: () => answerLate(request, reply) })
+    request.context.run(done)
   })
   if (LOGGED.has(options.log.level))
     server.addHook('onResponse', (request, reply, done) => {
@@ -86,15 +94,44 @@ export function createServer(options: {
   return server
 }
 
+/** When the deadline has passed, whoever asked hears so, whatever the route still waits for. */
+function answerLate(request: FastifyRequest, reply: FastifyReply): void {
+  if (reply.raw.destroyed || reply.raw.writableEnded) return
+  if (reply.sent) reply.raw.destroy()
+  else sendProblem(new DeadlineExceeded(request.routeOptions.config.module ?? 'seam'), request, reply)
+}
+
+/** The most parts (values in objects and arrays, at any depth) of a body in which all faults are looked for. */
+const MANY_PARTS = 1_000
+
+function isSmall(value: unknown): boolean {
+  const left = [value]
+  let parts = 0
+  for (let next = left.pop(); next !== undefined; next = left.pop()) {
+    if (typeof next !== 'object' || next === null) continue
+    for (const key in next) {
+      if (++parts > MANY_PARTS) return false
+      left.push((next as Record<string, unknown>)[key])
+    }
+  }
+  return true
+}
+
 /** Bodies must have the declared types; what comes as text (query, path, headers) is converted to them first. */
 function validatorCompiler() {
-  const strict = createAjv({ useDefaults: true })
+  const strict = { first: createAjv({ useDefaults: true, allErrors: false }), all: createAjv({ useDefaults: true }) }
   const text = createAjv({ useDefaults: true, coerceTypes: 'array' })
   return ({ schema, httpPart }: { schema: object; httpPart?: string }) => {
-    const validate = (httpPart === 'body' ? strict : text).compile(schema)
+    const check = (httpPart === 'body' ? strict.first : text).compile(schema)
+    const find = httpPart === 'body' ? strict.all.compile(schema) : check
     return (value: unknown) => {
-      const faults = validate(value) ? textFaults(value) : validate.errors
-      return faults?.length ? { error: faults } : true
+      if (check(value)) {
+        const faults = textFaults(value)
+        return faults.length > 0 ? { error: faults } : true
+      }
+      // To find everything that is wrong with a huge body would keep all others waiting.
+      if (find === check || !isSmall(value) || find(value)) return { error: check.errors ?? [] }
+      return { error: find.errors ?? [] }
     }
   }
 }

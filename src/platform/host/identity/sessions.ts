@@ -3,6 +3,7 @@ import session, { type SessionStore } from '@fastify/session'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Redis } from 'ioredis'
 import type { Sql } from 'postgres'
+import { Unavailable } from '../../kit/errors.ts'
 import type { Identity } from '../../kit/permissions.ts'
 import { keyFor } from './tokens.ts'
 
@@ -61,14 +62,16 @@ export function sessionsIn(keeper: SessionKeeper, secret: string): Sessions {
   }
 }
 
+const away = (done: (error: Error) => void) => (cause: unknown) => done(new Unavailable('sessions', { cause }))
+
 function storeOf(keeper: SessionKeeper): SessionStore {
   return {
-    get: (id, done) => void keeper.get(id).then((data) => done(null, data as never), done),
+    get: (id, done) => void keeper.get(id).then((data) => done(null, data as never), away(done)),
     set: (id, data, done) => {
       const plain = JSON.parse(JSON.stringify(data)) as Record<string, unknown>
-      keeper.set(id, plain, new Date(Date.now() + LIFETIME)).then(() => done(), done)
+      keeper.set(id, plain, new Date(Date.now() + LIFETIME)).then(() => done(), away(done))
     },
-    destroy: (id, done) => void keeper.destroy(id).then(() => done(), done),
+    destroy: (id, done) => void keeper.destroy(id).then(() => done(), away(done)),
   }
 }
 

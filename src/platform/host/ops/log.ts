@@ -7,12 +7,14 @@ export function createLog(level: string): Logger {
 
 function plainError(error: unknown): unknown {
   if (!(error instanceof Error)) return error
-  const { code } = error as { code?: unknown }
+  const { code, params } = error as { code?: unknown; params?: unknown }
+  // drizzle's errors end with the values of the query: people's addresses, hashes of their passwords.
+  const told = (text: string) => (params === undefined ? text : text.replace(/\nparams: [\s\S]*?(?=\n {4}at |$)/, ''))
   return {
     type: error.name,
     ...(code !== undefined && { code }),
-    message: error.message,
-    ...(error.stack !== undefined && { stack: error.stack }),
+    message: told(error.message),
+    ...(error.stack !== undefined && { stack: told(error.stack) }),
     ...(error.cause !== undefined && { cause: plainError(error.cause) }),
   }
 }
