@@ -1,4 +1,4 @@
-// Plays a short story against Seam: `npm run demo` (starts one, or takes the one on 127.0.0.1:8000), or
+// Plays a short story against Seam: `npm run demo` (starts one, or takes the one on `PORT` of 127.0.0.1), or
 // `npm run demo -- http://127.0.0.1:8100`.
 
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -14,7 +14,8 @@ interface Answer {
 
 const started = performance.now()
 const [given] = process.argv.slice(2)
-const base = given ?? 'http://127.0.0.1:8000'
+const port = process.env.PORT || '8000'
+const base = given ?? `http://127.0.0.1:${port}`
 const running = await isHealthy()
 if (given && !running) fail(`Nothing healthy answers at ${given}.`)
 
@@ -150,7 +151,7 @@ async function startSeam(): Promise<{ stop(): Promise<void> }> {
   })
   await new Promise<void>((resolve) => smtp.listen(0, '127.0.0.1', resolve))
   const { port } = smtp.server.address() as { port: number }
-  const env = { LOG_LEVEL: 'warn', ...process.env, SMTP_URL: `smtp://127.0.0.1:${port}` }
+  const env = { LOG_LEVEL: 'warn', ...process.env, MODULES: 'all', SMTP_URL: `smtp://127.0.0.1:${port}` }
   const seam: ChildProcess = spawn(process.execPath, ['src/main.ts'], { env, stdio: ['ignore', 'ignore', 'inherit'] })
   const stop = async () => {
     if (seam.exitCode === null) {

@@ -21,7 +21,7 @@ try {
   })
   const app = await starting
   const urls = await app.listen()
-  console.log(announce(config.placement, urls, app.runsOn))
+  console.log(announce(config, urls, app.runsOn))
 } catch (error) {
   console.error(error instanceof BootError ? error.message : error)
   process.exit(1)

@@ -34,7 +34,7 @@ export type ModulePlugin<C extends Contract = Contract, S extends TObject = TObj
  * @example
  * export default defineModule(posts, {
  *   uses: [users],
- *   subscribes: [users.events.userDeleted],
+ *   subscribes: [users.events.userCreated],
  *   plugin: () => import('./plugin.ts'),
  * })
  */

@@ -55,7 +55,15 @@ async function createReader(document: object): Promise<FastifyInstance> {
   })
   await docs.register(scalar, {
     routePrefix: '/docs',
-    configuration: { content: document, withDefaultFonts: false, telemetry: false },
+    configuration: {
+      content: document,
+      metaData: { title: 'Seam API' },
+      withDefaultFonts: false,
+      telemetry: false,
+      showDeveloperTools: 'never',
+      hideClientButton: true,
+      agent: { disabled: true },
+    },
   })
   await docs.ready()
   return docs

@@ -17,7 +17,11 @@ export async function describeApi(modules: readonly Manifest[]): Promise<object>
   await server.register(swagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'Seam', version: '1', description: 'Users, posts and notifications.' },
+      info: {
+        title: 'Seam',
+        version: '1',
+        description: `Modules: ${modules.map(({ contract }) => contract.name).join(', ')}.`,
+      },
       tags: modules.map(({ contract }) => ({ name: contract.name })),
       components: {
         securitySchemes: {

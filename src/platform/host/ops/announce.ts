@@ -2,31 +2,26 @@ import { type Placement, variable } from '../placement.ts'
 
 /** What a process tells the person who started it: where everything is, what it runs on, and how to change that. */
 export function announce(
-  placement: Placement,
+  process: { placement: Placement; edge: boolean; moduleUrls: ReadonlyMap<string, readonly string[]> },
   urls: { api: string; ops: string },
   runsOn: { database: string; queue: string; sessions: string },
 ): string {
-  const names = (manifests: Placement['all']) => manifests.map(({ contract }) => contract.name).join(', ')
+  const { placement, edge } = process
+  const hosted = placement.hosted.map(({ contract }) => contract.name).join(', ')
+  const elsewhere = placement.remote.map(({ contract: { name } }) => {
+    const at = process.moduleUrls.get(name)
+    return `${name} at ${at ? at.join(', ') : 'no known address'} (${variable(name)}_URL)`
+  })
   const rows = [
-    ['API', `${urls.api}/api`],
-    ['Docs', `${urls.api}/docs`],
+    ['API', edge ? urls.api : `${urls.api}, for processes of this system only (EDGE)`],
+    ...(edge ? [['Docs', `${urls.api}/docs`]] : []),
     ['Ops', `${urls.ops}/metrics  /livez  /readyz`],
-    [
-      'Modules',
-      `${names(placement.hosted) || 'none, a pure gateway'}   (MODULES=${placement.all[0]?.contract.name ?? ''} hosts only that one)`,
-    ],
-    ...(placement.remote.length > 0
-      ? [
-          [
-            'Elsewhere',
-            `${names(placement.remote)}   (${placement.remote.map(({ contract }) => `${variable(contract.name)}_URL`).join(', ')})`,
-          ],
-        ]
-      : []),
-    ['Database', `${runsOn.database}   (DATABASE_URL)`],
-    ['Queue', `${runsOn.queue}   (REDIS_URL)`],
-    ['Sessions', runsOn.sessions],
+    ['Modules', `${hosted || 'none, a pure gateway'} (MODULES)`],
+    ...elsewhere.map((text, index) => [index === 0 ? 'Elsewhere' : '', text]),
+    ['Database', `${runsOn.database} (DATABASE_URL)`],
+    ['Queue', `${runsOn.queue} (REDIS_URL)`],
+    ['Sessions', `${runsOn.sessions} (REDIS_URL)`],
   ]
   const body = rows.map(([name, value]) => `  ${name!.padEnd(10)} ${value}`).join('\n')
-  return `\nSeam is ready.\n\n${body}\n\n  All variables are in README.md. Ctrl-C ends it.\n`
+  return `\nSeam is ready.\n\n${body}\n\n  In brackets: the variable that changes it. All are in README.md. Ctrl-C ends it.\n`
 }
