@@ -157,6 +157,15 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     throw error
   }
 
+  const begin = async () => {
+    const urls = {
+      api: await listenOn(api, config.host, config.port, 'PORT'),
+      ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
+    }
+    await Promise.all(modules.map((module) => module.start()))
+    readiness.ready = !closing
+    return urls
+  }
   let starting: Promise<unknown> = Promise.resolve()
   const closeInOrder = async () => {
     readiness.ready = false
@@ -184,15 +193,10 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
       sessions: state.redis ? 'Redis' : 'PostgreSQL',
     },
     async listen() {
+      const begun = begin()
+      starting = begun
       try {
-        const urls = {
-          api: await listenOn(api, config.host, config.port, 'PORT'),
-          ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
-        }
-        starting = Promise.all(modules.map((module) => module.start()))
-        await starting
-        readiness.ready = !closing
-        return urls
+        return await begun
       } catch (error) {
         await close()
         throw error

@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { type Api, until } from './client.ts'
 
-/** The story of issue 2, point 8: from one module to the next by calls and by events. */
+/** The story: from one module to the next by calls and by events. */
 export async function story(t: Test, api: Api): Promise<void> {
   const email = `story.${process.pid}.${performance.now()}@example.com`
   const registered = await api.post('/api/auth/register', {

@@ -15,6 +15,8 @@ export interface TopologyOptions {
   /** Variables for all processes. */
   env?: Record<string, string>
   catalogue?: readonly Manifest[]
+  /** `false`: everything is built and nothing listens yet. */
+  start?: boolean
 }
 
 /** The environment of each process of a topology; the main one comes first. */
@@ -105,7 +107,7 @@ export async function startTopology(options: TopologyOptions = {}): Promise<Topo
         apps.set(name, await buildApp(config, pino({ level: config.logLevel })))
       }),
     )
-    await Promise.all([...apps.values()].map((app) => app.listen()))
+    if (options.start !== false) await Promise.all([...apps.values()].map((app) => app.listen()))
   } catch (error) {
     await close()
     throw error

@@ -1,8 +1,8 @@
-import pino, { type Logger } from 'pino'
+import pino, { type DestinationStream, type Logger } from 'pino'
 
-/** The process's log: JSON lines on standard output. Of errors only what people need: drivers hang connections on theirs. */
-export function createLog(level: string): Logger {
-  return pino({ level, serializers: { err: plainError } })
+/** The process's log: JSON lines on standard output (or where it is told). Of errors only what people need: drivers hang connections on theirs. */
+export function createLog(level: string, to: DestinationStream = pino.destination(1)): Logger {
+  return pino({ level, serializers: { err: plainError } }, to)
 }
 
 function plainError(error: unknown): unknown {

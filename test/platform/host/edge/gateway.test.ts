@@ -1,3 +1,4 @@
+import { request } from 'node:http'
 import t, { type Test } from 'tap'
 import { systemTokens } from '../../../../src/platform/host/identity/tokens.ts'
 import { type Api, connect, refused } from '../../../api/client.ts'
@@ -144,4 +145,30 @@ t.test('the client’s address is believed from a trusted proxy only', async (t)
   t.match(last().headers, headers)
   await api.get('/api/posts', { headers: { 'x-forwarded-for': '6.6.6.6, 9.9.9.9' } })
   t.match(last().headers, { 'x-forwarded-for': '9.9.9.9' }, 'what the trusted proxy has seen, not what it was told')
+})
+
+t.test('what speaks of the connection to the client is not passed on, and the request is', async (t) => {
+  const upstream = await recorder(t)
+  const api = await edgeBefore(t, upstream.url)
+  const headers = { 'keep-alive': 'timeout=5', te: 'trailers', expect: '100-continue', 'x-kept': 'yes' }
+  const status = await new Promise((resolve, reject) => {
+    const asked = request(`${api.target.url}/api/posts`, {
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json' },
+    })
+    asked.on('error', reject).on('response', (response) => resolve(response.resume().statusCode))
+    asked.end('{}')
+  })
+  t.equal(status, 200)
+  const { headers: passed } = upstream.last()
+  t.equal(passed['x-kept'], 'yes')
+  for (const name of ['keep-alive', 'te', 'expect']) t.notOk(name in passed, name)
+})
+
+t.test('a session cookie goes on only to modules that start sessions', async (t) => {
+  const upstream = await recorder(t)
+  const api = await edgeBefore(t, upstream.url)
+  const ada = await api.register('Ada')
+  t.equal((await api.get('/api/posts', { cookie: ada.cookie })).status, 200)
+  t.notOk('cookie' in upstream.last().headers)
 })

@@ -1,0 +1,31 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import t from 'tap'
+import { startTopology } from './support/topology.ts'
+
+t.test('a client that never ends its request does not hold up the end of the process', async (t) => {
+  const topology = await startTopology()
+  const { port, hostname } = new URL(topology.url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  socket.write(
+    'POST /api/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"ema',
+  )
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  const before = performance.now()
+  await topology.close()
+  t.ok(performance.now() - before < 8_000)
+  socket.destroy()
+})
+
+t.test('a process that is asked to end while it starts ends, and does not say that it is ready', async (t) => {
+  const topology = await startTopology({ start: false })
+  const app = topology.apps.get('main')!
+  const listening = app.listen()
+  const closed = app.close()
+  await listening.catch(() => {})
+  await closed
+  t.notOk(app.api.server.listening)
+  await topology.close()
+})

@@ -1,0 +1,28 @@
+import { Writable } from 'node:stream'
+import t from 'tap'
+import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
+import { createLog } from '../../../../src/platform/host/ops/log.ts'
+import { sql } from '../../../../src/platform/kit/tables.ts'
+import { freePorts } from '../../../support/ports.ts'
+
+t.test('the values of a query that failed are not in the log, its text and cause are', async (t) => {
+  const lines: string[] = []
+  const write: Writable['_write'] = (chunk, _encoding, done) => {
+    lines.push(String(chunk))
+    done()
+  }
+  const log = createLog('info', new Writable({ write }))
+  const [port] = await freePorts(1)
+  const { db, close } = openModuleDatabase('users', `postgres://u:p@127.0.0.1:${port}/none`)
+  t.teardown(close)
+  const error = await db.execute(sql`select ${'ada@example.com'}, ${'$argon2id$hash'}`).catch((error) => error)
+  t.match(error.message, /ada@example.com/, 'drizzle puts them there')
+
+  log.error({ err: error }, 'it failed')
+  const [line = ''] = lines
+  t.notMatch(line, /ada@example\.com|argon2id/)
+  t.match(JSON.parse(line), {
+    msg: 'it failed',
+    err: { message: /Failed query: select/, cause: { code: 'ECONNREFUSED' } },
+  })
+})
