@@ -51,7 +51,14 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
       },
       /** A process of its own; resolves when it is at work. */
       process: async (hosted: string, die = '') => {
-        const env = { ...process.env, ...state.env, HOSTED: hosted, DIE: die, MIGRATIONS: migrations.folder }
+        const env = {
+          ...process.env,
+          REDIS_URL: '',
+          ...state.env,
+          HOSTED: hosted,
+          DIE: die,
+          MIGRATIONS: migrations.folder,
+        }
         const child = spawn(process.execPath, [PROCESS], { env, stdio: ['pipe', 'pipe', 'inherit'] })
         children.push(child)
         const ready = once(createInterface(child.stdout), 'line')
