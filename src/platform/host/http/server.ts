@@ -79,7 +79,8 @@ export function createServer(options: {
   // The body has been read by now; events of its stream would have lost the context.
   server.addHook('preValidation', (request, reply, done) => {
     if (isAmbiguous(request.url)) return done(new NotFound())
-    request.context.await({ expire: () => answerLate(request, reply) })
+    // A calling process ends its call itself, and would not understand a problem.
+    if (!request.routeOptions.config.internal) request.context.await({ expire: () => answerLate(request, reply) })
     request.context.run(done)
   })
   if (LOGGED.has(options.log.level))
