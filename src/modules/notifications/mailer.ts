@@ -7,7 +7,7 @@ import { emails } from './tables.ts'
 
 /** Mails sent at a time by one process, each on a connection of its own. */
 const BATCH = 5
-/** After this many attempts a mail counts as failed: with the pauses below, some four hours. */
+/** After this many attempts a mail counts as failed: with the pauses below, after some twenty minutes. */
 const ATTEMPTS = 10
 /** Seconds that a mail under way is left alone by others; longer than SMTP may take. */
 const LEASE = 60
@@ -61,7 +61,7 @@ export function mailerOf(app: App): { wake(): void } {
     } catch (error) {
       app.log.warn({ err: error, email: mail.id, attempt: mail.attempts }, 'a mail could not be sent')
       const status = mail.attempts >= ATTEMPTS ? 'failed' : 'queued'
-      // 5 s, 20 s, 45 s … 8 min; half of it at random, so that many do not come back at once.
+      // 5 s, 20 s, 45 s … 7 min; half of it at random, so that many do not come back at once.
       const pause = 5 * mail.attempts ** 2 * (0.5 + Math.random() / 2)
       await app.db
         .update(emails)

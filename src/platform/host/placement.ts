@@ -61,7 +61,7 @@ export function place(
 export const variable = (module: string): string => module.toUpperCase().replaceAll('-', '_')
 
 /** Everything that is wrong with a set of modules, wherever they run. */
-export function faultsOfCatalogue(catalogue: readonly Manifest[]): string[] {
+function faultsOfCatalogue(catalogue: readonly Manifest[]): string[] {
   const contracts = catalogue.map(({ contract }) => contract)
   const events = new Set<object>(contracts.flatMap(({ events }) => Object.values(events)))
   const faults: string[] = []

@@ -26,7 +26,7 @@ export interface Waiter {
 
 /**
  * The context of one request, remote call or event in this process. It owns the only timer of the request's deadline,
- * started when somebody first waits on it, so that a request that makes no call pays for none.
+ * started when somebody first waits on it and shared by all who do.
  */
 export class RequestContext implements CallContext, Waiter {
   identity: Identity | null = null

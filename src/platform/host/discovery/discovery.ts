@@ -6,6 +6,4 @@ export interface Discovery {
    * @throws {Unavailable} when none is known
    */
   pick(module: string): string
-  /** All known origins of a module; empty when it has none. */
-  all(module: string): readonly string[]
 }

@@ -4,11 +4,9 @@ import type { Discovery } from './discovery.ts'
 /** Instances as the environment lists them (`USERS_URL=http://10.0.0.1:8000,http://10.0.0.2:8000`), taken in turn. */
 export function staticDiscovery(urls: ReadonlyMap<string, readonly string[]>): Discovery {
   const turns = new Map<string, number>()
-  const all = (module: string) => urls.get(module) ?? []
   return {
-    all,
     pick(module) {
-      const origins = all(module)
+      const origins = urls.get(module) ?? []
       const turn = (turns.get(module) ?? -1) + 1
       turns.set(module, turn)
       const origin = origins[turn % origins.length]

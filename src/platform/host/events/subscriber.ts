@@ -100,7 +100,6 @@ export class Subscriber {
         expire: () => late.reject(new Error(`The handler took longer than ${HANDLER_TIMEOUT / 1000} s.`)),
       })
       await Promise.race([handle(event, { tx, afterCommit: (run) => void after.push(run) }), late.promise])
-      late.promise.catch(() => {})
     })
     for (const run of after) {
       try {

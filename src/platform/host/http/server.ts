@@ -15,7 +15,7 @@ import { notFound, sendProblem } from './problems.ts'
 import { textFaults } from './text.ts'
 
 /** The largest body that is read, in bytes: 1 MiB. */
-export const BODY_LIMIT = 1024 * 1024
+const BODY_LIMIT = 1024 * 1024
 
 /** Levels at which every answer is logged. */
 const LOGGED = new Set(['trace', 'debug', 'info'])
