@@ -11,12 +11,8 @@ export const PublicUser = Type.Object({
   createdAt: Instant,
 })
 
-const UserCreated = Type.Object({
-  userId: Id,
-  email: Type.String({ format: 'email' }),
-  firstName: Type.String(),
-  lastName: Type.String(),
-})
+const Email = Type.String({ format: 'email' })
+const Names = { firstName: Type.String(), lastName: Type.String() }
 
 export const users = defineContract('users', {
   routes: ['/api/auth', '/api/users', '/api/profile'],
@@ -24,11 +20,40 @@ export const users = defineContract('users', {
     UserNotFound: { status: 404, message: 'There is no such user.' },
     EmailTaken: { status: 409, message: 'There is an account with this address already.' },
     WrongCredentials: { status: 401, message: 'The address or the password is wrong.' },
+    WrongPassword: { status: 403, message: 'The current password is wrong.' },
+    TokenInvalid: { status: 400, message: 'This token is not valid, or not any more. Ask for a new one.' },
+    RefreshRefused: { status: 401, message: 'The refresh token is not valid, or not any more. Sign in again.' },
+    SessionNotFound: { status: 404, message: 'There is no such session.' },
+    LastAdmin: { status: 409, message: 'Somebody must be an admin: make another one first.' },
+    Busy: { status: 503, message: 'Too many people are signing in at the moment.' },
   },
   procedures: {
     getUser: query({ input: Type.Object({ id: Id }), output: PublicUser, throws: ['UserNotFound'] }),
   },
   events: {
-    userCreated: event('user.created', { version: 1, key: 'userId', data: UserCreated }),
+    /** Has the token of the address-verification link, for the welcome mail. */
+    userCreated: event('user.created', {
+      version: 1,
+      key: 'userId',
+      data: Type.Object({ userId: Id, email: Email, ...Names, verificationToken: Type.String() }),
+    }),
+    userUpdated: event('user.updated', {
+      version: 1,
+      key: 'userId',
+      data: Type.Object({ userId: Id, email: Email, ...Names }),
+    }),
+    userDeleted: event('user.deleted', { version: 1, key: 'userId', data: Type.Object({ userId: Id }) }),
+    passwordResetRequested: event('user.password-reset-requested', {
+      version: 1,
+      key: 'userId',
+      data: Type.Object({ userId: Id, email: Email, firstName: Type.String(), token: Type.String() }),
+    }),
+  },
+  permissions: {
+    /** List and search users, and see what is not public of them. */
+    seeUsers: ['admin'],
+    /** Change and delete the accounts of others. */
+    manageUsers: ['admin'],
+    grantRoles: ['admin'],
   },
 })

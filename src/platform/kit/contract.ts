@@ -1,5 +1,6 @@
 import type { Static, TSchema } from 'typebox'
 import { SeamError } from './errors.ts'
+import type { Permission, Role } from './permissions.ts'
 
 /** A typed operation that one module offers to others. `query` is safe to repeat; `command` changes something. */
 export interface Procedure<I extends TSchema = TSchema, O extends TSchema = TSchema, E extends string = string> {
@@ -74,6 +75,8 @@ export interface ErrorClass<S extends ErrorShape = ErrorShape> {
 type Errors = Record<string, ErrorShape>
 type Procedures<E> = Record<string, Procedure<TSchema, TSchema, Extract<keyof E, string>>>
 type Events = Record<string, EventType>
+/** For each permission the roles that have it. */
+type Permissions = Record<string, readonly Role[]>
 
 /** What others may know of a module. It is a plain value: importing it loads no implementation. */
 export interface Contract<
@@ -81,6 +84,7 @@ export interface Contract<
   E extends Errors = Errors,
   P extends Record<string, Procedure> = Record<string, Procedure>,
   V extends Events = Events,
+  A extends Permissions = Permissions,
 > {
   readonly name: N
   /** The REST prefixes that the module answers, each below `/api/`. */
@@ -88,6 +92,8 @@ export interface Contract<
   readonly errors: { readonly [K in keyof E]: ErrorClass<E[K]> }
   readonly procedures: P
   readonly events: { readonly [K in keyof V]: ContractEvent<V[K]> }
+  /** What not everybody may do with this module: routes name it in `config.allow`. */
+  readonly permissions: { readonly [K in keyof A]: Permission }
 }
 
 /**
@@ -100,6 +106,7 @@ export interface Contract<
  *   errors: { UserNotFound: { status: 404, message: 'There is no such user.' } },
  *   procedures: { getUser: query({ input: Type.Object({ id: UserId }), output: PublicUser, throws: ['UserNotFound'] }) },
  *   events: { userCreated: event('user.created', { version: 1, key: 'userId', data: UserCreated }) },
+ *   permissions: { listUsers: ['admin'] },
  * })
  */
 export function defineContract<
@@ -107,10 +114,11 @@ export function defineContract<
   const E extends Errors = Record<never, ErrorShape>,
   P extends Procedures<E> = Record<never, Procedure<TSchema, TSchema, Extract<keyof E, string>>>,
   V extends Events = Record<never, EventType>,
+  const A extends Permissions = Record<never, readonly Role[]>,
 >(
   name: N,
-  parts: { routes?: readonly `/api/${string}`[]; errors?: E; procedures?: P; events?: V },
-): Contract<N, E, P, V> {
+  parts: { routes?: readonly `/api/${string}`[]; errors?: E; procedures?: P; events?: V; permissions?: A },
+): Contract<N, E, P, V, A> {
   const each = <T, R>(values: Record<string, T> | undefined, make: (value: T, key: string) => R) =>
     Object.fromEntries(Object.entries(values ?? {}).map(([key, value]) => [key, make(value, key)]))
   return {
@@ -119,6 +127,13 @@ export function defineContract<
     errors: each(parts.errors, (shape, code) => errorClass(name, code, shape)) as unknown as Contract<N, E>['errors'],
     procedures: parts.procedures ?? ({} as P),
     events: each(parts.events, (type) => ({ ...type, module: name })) as unknown as Contract<N, E, P, V>['events'],
+    permissions: each(parts.permissions, (roles, key) => ({ name: `${name}.${key}`, roles })) as unknown as Contract<
+      N,
+      E,
+      P,
+      V,
+      A
+    >['permissions'],
   }
 }
 

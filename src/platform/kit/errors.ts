@@ -71,6 +71,38 @@ export class NotFound extends SeamError {
   }
 }
 
+/** 412: somebody has changed the resource since the caller saw it. */
+export class PreconditionFailed extends SeamError {
+  constructor(message = 'It has been changed since you saw it. Get it again, and look whether your change still fits.') {
+    super({ module: 'seam', code: 'PreconditionFailed', status: 412, message })
+  }
+}
+
+/** 422: the `Idempotency-Key` was used for something else. */
+export class IdempotencyKeyReused extends SeamError {
+  constructor() {
+    super({
+      module: 'seam',
+      code: 'IdempotencyKeyReused',
+      status: 422,
+      message: 'This Idempotency-Key was used for another request. Make a new key for each thing that you want done.',
+    })
+  }
+}
+
+/** 429: the caller has asked too often. */
+export class TooManyRequests extends SeamError {
+  /** @param seconds until it may be tried again */
+  constructor(seconds: number) {
+    super({
+      module: 'seam',
+      code: 'TooManyRequests',
+      status: 429,
+      message: `That was too often. Try again in ${seconds} s.`,
+    })
+  }
+}
+
 /** 503: the module cannot be reached at the moment, or answered with nonsense. Trying again later may help. */
 export class Unavailable extends SeamError {
   constructor(module: string, options?: ErrorOptions) {

@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest, RawServerDefault } from 'fastify'
 import type { Static, TObject } from 'typebox'
 import type { CallContext } from './call-context.ts'
 import type { Client, Contract, ContractEvent, EventType, Implementation } from './contract.ts'
 import type { Cursors } from './pages.ts'
-import type { Identity } from './permissions.ts'
+import type { ModuleSessions } from './sessions.ts'
 import type { Database, Transaction } from './tables.ts'
 
 /** What the platform must know of a module before it loads it. Made by {@link defineModule}. */
@@ -17,7 +17,7 @@ export interface Manifest<C extends Contract = Contract, S extends TObject = TOb
   readonly subscribes: readonly ContractEvent[]
   /** Environment variables of the module's own; each property is one, with `description` and `examples`. */
   readonly settings: S | undefined
-  /** Whether its routes start sessions ({@link ModuleServices.signIn}). */
+  /** Whether its routes start and end sessions ({@link ModuleServices.sessions}). */
   readonly signsIn: boolean
   readonly plugin: () => Promise<{ default: ModulePlugin<C, S> }>
 }
@@ -115,10 +115,42 @@ export interface ModuleServices<C extends Contract = Contract, S extends TObject
    * twice at a time. A module keeps no timers of its own, so that building it starts nothing.
    */
   sweep(work: { name: string; every: number; run: () => Promise<void> }): { wake(): void }
+  /**
+   * Does the work of an `idempotent` route in a transaction, once for each `Idempotency-Key` of a caller within 24 h. A
+   * repetition, at once or later, here or at another replica, gets what came out the first time, with
+   * `Idempotency-Replayed: true`; work that has thrown leaves nothing behind and may be tried again. Without a key it is
+   * an ordinary transaction. The result is plain JSON; make the answer from it alone.
+   *
+   * @throws {IdempotencyKeyReused} when the key came with another path or body before
+   * @example const post = await app.once(request, reply, (tx) => posts.create(tx, author, request.body))
+   */
+  once<T>(request: FastifyRequest, reply: FastifyReply, work: (tx: Transaction) => Promise<T>): Promise<T>
+  /**
+   * Tells all processes that host this module something (up to 7 KB) when the transaction has been committed. It reaches
+   * those that listen at that moment, so it may only speed up what would be noticed anyway.
+   */
+  signal(tx: Transaction, message: string): Promise<void>
+  /** Hears what {@link signal} says in any process, this one included. `null`: some may have been missed. */
+  onSignal(hear: (message: string | null) => void): void
   /** Signs and reads the cursors of the module's pages. */
   readonly cursors: Cursors
-  /** Starts a session for the caller of this request and issues a bearer token; `expiresIn` in seconds. Needs `signsIn`. */
-  signIn(request: FastifyRequest, identity: Identity): Promise<{ token: string; expiresIn: number }>
+  /** Needs `signsIn`. */
+  readonly sessions: ModuleSessions
+  /**
+   * Something that operators do by hand: `npm run seam -- <name> <arguments>`. It runs in a process of its own, which
+   * answers no requests. Prints what it returns; an error ends it with its message.
+   */
+  task(task: Task): void
+}
+
+/** See {@link ModuleServices.task}. */
+export interface Task {
+  /** Unique in the system. */
+  readonly name: string
+  /** The arguments, for people: `<email> <role>`. */
+  readonly usage: string
+  readonly summary: string
+  run(args: readonly string[]): Promise<string>
 }
 
 /** The Fastify instance of a module: encapsulated, typed by TypeBox, with {@link ModuleServices} on it. */

@@ -8,9 +8,22 @@ const core = require('drizzle-orm/pg-core') as typeof import('drizzle-orm/pg-cor
 const orm = require('drizzle-orm') as typeof import('drizzle-orm')
 
 /** drizzle's vocabulary for tables and queries; import it from here. */
-export const { bigint, boolean, customType, index, integer, jsonb, pgSchema, primaryKey, text, uniqueIndex, uuid } =
-  core
-export const { and, asc, desc, eq, gt, inArray, isNull, lt, or, sql } = orm
+export const {
+  bigint,
+  boolean,
+  check,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgSchema,
+  primaryKey,
+  smallint,
+  text,
+  uniqueIndex,
+  uuid,
+} = core
+export const { and, asc, count, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, or, sql } = orm
 
 /** A module's database: drizzle on a pool of connections, each under the module's own role. */
 export type Database = PostgresJsDatabase
@@ -95,4 +108,29 @@ export function eventTables(schema: Schema) {
     handledAt: instant('handled_at').notNull().default(sql`now()`),
   })
   return { outbox, outboxKeys, outboxDeliveries, inbox }
+}
+
+/**
+ * The table of a module whose routes are `idempotent`: what was done for which `Idempotency-Key`, written in the
+ * transaction in which it was done. What came out of it is sealed, since there may be tokens in it.
+ *
+ * @example export const idempotencyKeys = idempotencyTable(schema)
+ */
+export function idempotencyTable(schema: Schema) {
+  return schema.table(
+    'idempotency_keys',
+    {
+      /** The user, or `anyone`. */
+      caller: text('caller').notNull(),
+      key: text('key').notNull(),
+      /** Of method, path and body. */
+      fingerprint: text('fingerprint').notNull(),
+      result: text('result'),
+      createdAt: createdAt(),
+    },
+    (table) => [
+      primaryKey({ columns: [table.caller, table.key] }),
+      index('idempotency_keys_created_at').on(table.createdAt),
+    ],
+  )
 }
