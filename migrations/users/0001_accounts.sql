@@ -41,4 +41,4 @@ CREATE INDEX "one_time_tokens_of_user" ON "users"."one_time_tokens" USING btree 
 CREATE INDEX "one_time_tokens_expires_at" ON "users"."one_time_tokens" USING btree ("expires_at");--> statement-breakpoint
 CREATE INDEX "refresh_tokens_of_user" ON "users"."refresh_tokens" USING btree ("user_id","session_id");--> statement-breakpoint
 CREATE INDEX "refresh_tokens_expires_at" ON "users"."refresh_tokens" USING btree ("expires_at");--> statement-breakpoint
-CREATE INDEX "users_search" ON "users"."users" USING gin ("search","roles");
+CREATE INDEX "users_search" ON "users"."users" USING gin ("search","roles") WITH (fastupdate=false);

@@ -38,7 +38,8 @@ export const users = schema.table(
     updatedAt: instant('updated_at').notNull().default(sql`now()`),
     search: tsvector('search').notNull(),
   },
-  (table) => [index('users_search').using('gin', table.search, table.roles)],
+  // Without a list of pending entries, which every search would have to read.
+  (table) => [index('users_search').using('gin', table.search, table.roles).with({ fastupdate: false })],
 )
 
 /** Of whom a token is; it goes when they go. */

@@ -96,10 +96,11 @@ t.test('in a database', async (t) => {
       )
       return [...JSON.stringify(row).matchAll(/"Node Type":"([^"]*Scan)"/g)].map(([, node]) => node).sort()
     }
+    const query = (text: string) => `$$${beginsWith(text)}$$::tsquery`
     const looked = {
-      'a rare word': `search @@ '${beginsWith('n123')}'::tsquery`,
-      'a word that all have': `search @@ '${beginsWith('com')}'::tsquery`,
-      'two words and a role': `search @@ '${beginsWith('n5 com')}'::tsquery and roles @> array['member']`,
+      'a rare word': `search @@ ${query('n123')}`,
+      'a word that all have': `search @@ ${query('com')}`,
+      'two words and a role': `search @@ ${query('n5 com')} and roles @> array['member']`,
       'a role': `roles @> array['admin']`,
       'a page': `id < '0190f000-0000-7000-8000-000000000000'`,
     }

@@ -54,7 +54,7 @@ t.test('sign-ins', async (t) => {
   })
 
   await t.test('neither passwords nor tokens can be read in the tables that keep them', async (t) => {
-    const headers = { 'idempotency-key': 'a key of its own' }
+    const headers = { 'idempotency-key': 'a-key-of-its-own' }
     const json = { email: 'secrets@example.com', password: 'a very secret horse', firstName: 'A', lastName: 'B' }
     const { body } = await api.post('/api/auth/register', json, { headers })
     const { refreshToken } = (await refresh(body.refreshToken)).body

@@ -41,7 +41,7 @@ export function recoveryRoutes(app: ModuleApp<typeof contract>, credentials: Cre
     },
     async (request, reply) => {
       await credentials.askForReset(request.body.email)
-      return reply.code(202).send(null)
+      return reply.code(202).send()
     },
   )
 
