@@ -36,12 +36,12 @@ export function recoveryRoutes(app: ModuleApp<typeof contract>, credentials: Cre
         summary: 'Ask for a mail with which a new password can be set',
         description: 'The answer is the same whether there is an account with this address or not.',
         body: Type.Object({ email: Email }, { additionalProperties: false }),
-        response: { 202: Type.Null() },
+        response: { 202: Type.Object({}, { description: 'The same for everybody.' }) },
       },
     },
     async (request, reply) => {
       await credentials.askForReset(request.body.email)
-      return reply.code(202).send()
+      return reply.code(202).send({})
     },
   )
 
