@@ -23,8 +23,7 @@ CREATE TABLE "users"."refresh_tokens" (
 );
 --> statement-breakpoint
 CREATE TABLE "users"."reset_requests" (
-	"id" uuid PRIMARY KEY NOT NULL,
-	"email" text NOT NULL
+	"email" text PRIMARY KEY NOT NULL
 );
 --> statement-breakpoint
 ALTER TABLE "users"."users" ADD COLUMN "email_verified" boolean DEFAULT false NOT NULL;--> statement-breakpoint

@@ -4,10 +4,10 @@ import { type Api, refused } from './client.ts'
 /** What users see and change of themselves. */
 export async function profile(t: Test, api: Api): Promise<void> {
   const path = '/api/profile'
+  const [ada, bob] = await Promise.all([api.register('Ada'), api.register('Bob')])
   const patch = (token: string, json: unknown, headers = {}) => api.send('PATCH', path, { token, json, headers })
 
   await t.test('the profile is the whole account, with an ETag', async (t) => {
-    const ada = await api.register()
     const answer = await api.get(path, ada)
     t.match(answer.body.data, { id: ada.id, email: ada.email, roles: ['member'], emailVerified: false, postCount: 0 })
     const { etag } = answer.headers as { etag: string }
@@ -17,7 +17,6 @@ export async function profile(t: Test, api: Api): Promise<void> {
   })
 
   await t.test('a change changes what is named, and the ETag', async (t) => {
-    const ada = await api.register()
     const before = await api.get(path, ada)
     const { etag } = before.headers as { etag: string }
     const changed = await patch(ada.token, { lastName: 'King' }, { 'if-match': etag })
@@ -36,7 +35,6 @@ export async function profile(t: Test, api: Api): Promise<void> {
   })
 
   await t.test('of two changes of one version one is made', async (t) => {
-    const ada = await api.register()
     const { etag } = (await api.get(path, ada)).headers as { etag: string }
     const answers = await Promise.all(
       ['One', 'Two', 'Three'].map((firstName) => patch(ada.token, { firstName }, { 'if-match': etag })),
@@ -45,7 +43,6 @@ export async function profile(t: Test, api: Api): Promise<void> {
   })
 
   await t.test('a new address is what one signs in with, and one that is taken is refused', async (t) => {
-    const [ada, bob] = await Promise.all([api.register(), api.register('Bob')])
     const email = `New.${ada.email}`
     t.match((await patch(ada.token, { email })).body.data, { email: email.toLowerCase(), emailVerified: false })
     const login = async (email: string) => (await api.post('/api/auth/login', { email, password: ada.password })).status
@@ -59,11 +56,10 @@ export async function profile(t: Test, api: Api): Promise<void> {
   })
 
   await t.test('what cannot be changed is refused', async (t) => {
-    const { token } = await api.register()
     for (const json of [{}, { roles: ['admin'] }, { firstName: ' ' }, { email: 'x' }, { password: 'another horse' }]) {
       refused(
         t,
-        await patch(token, json),
+        await patch(ada.token, json),
         { status: 400, code: 'BadInput', module: 'users', path },
         JSON.stringify(json),
       )

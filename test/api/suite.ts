@@ -4,6 +4,7 @@ import { badInput } from './bad-input.ts'
 import { connect, type Target } from './client.ts'
 import { conventions } from './conventions.ts'
 import { docs } from './docs.ts'
+import { watchDrift } from './drift.ts'
 import { notifications } from './notifications.ts'
 import { posts } from './posts.ts'
 import { profile } from './profile.ts'
@@ -15,6 +16,8 @@ import { users } from './users.ts'
 /** What holds for every running Seam, wherever its modules are: the whole public API, from outside. */
 export async function apiSuite(t: Test, target: Target): Promise<void> {
   const api = connect(t, target)
+  const drift = await watchDrift()
+  api.drift = drift
   const parts = {
     story,
     accounts,
@@ -29,4 +32,10 @@ export async function apiSuite(t: Test, target: Target): Promise<void> {
     badInput,
   }
   for (const [name, part] of Object.entries(parts)) await t.test(name, (t) => part(t, api))
+  t.strictSame([...drift.faults], [], 'every answer is as the document says')
+  t.strictSame(
+    drift.operations.filter((operation) => !drift.seen.has(operation)),
+    [],
+    'every operation was asked for',
+  )
 }

@@ -55,7 +55,7 @@ export function credentialsOf(app: ModuleApp<typeof contract>, accounts: Account
   const takeRequest = async (tx: Transaction): Promise<boolean> => {
     const [request] = await tx
       .delete(resetRequests)
-      .where(sql`id = (select id from reset_requests order by id limit 1 for update skip locked)`)
+      .where(sql`email = (select email from reset_requests limit 1 for update skip locked)`)
       .returning({ email: resetRequests.email })
     if (!request) return false
     const { id: userId, email, firstName } = users
@@ -116,7 +116,7 @@ export function credentialsOf(app: ModuleApp<typeof contract>, accounts: Account
      * that the answer cannot tell, by its time either.
      */
     async askForReset(email: string): Promise<void> {
-      await app.db.insert(resetRequests).values({ email: email.toLowerCase() })
+      await app.db.insert(resetRequests).values({ email: email.toLowerCase() }).onConflictDoNothing()
       resets.wake()
     },
 

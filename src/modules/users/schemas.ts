@@ -26,13 +26,16 @@ export const Roles = Type.Array(Role, {
 export const UserParams = Type.Object({ id: Id })
 
 /** A user as they themselves and admins see them. */
-export const Account = Type.Object({
-  ...PublicUser.properties,
-  email: Type.String({ examples: ['ada@example.com'] }),
-  emailVerified: Type.Boolean({ description: 'Whether they have shown that mail to this address reaches them.' }),
-  roles: Roles,
-  updatedAt: Instant,
-})
+export const Account = Type.Object(
+  {
+    ...PublicUser.properties,
+    email: Type.String({ examples: ['ada@example.com'] }),
+    emailVerified: Type.Boolean({ description: 'Whether they have shown that mail to this address reaches them.' }),
+    roles: Roles,
+    updatedAt: Instant,
+  },
+  { title: 'Account' },
+)
 export type Account = Static<typeof Account>
 
 /** What can be changed of a user. */

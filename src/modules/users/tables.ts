@@ -82,8 +82,8 @@ export const oneTimeTokens = schema.table(
   ],
 )
 
-/** Addresses for which a new password was asked, whether they belong to anybody or not, until somebody looks. */
-export const resetRequests = schema.table('reset_requests', { id: id(), email: text('email').notNull() })
+/** Addresses for which a new password was asked, whether they belong to anybody or not, until a sweep looks. */
+export const resetRequests = schema.table('reset_requests', { email: text('email').primaryKey() })
 
 export const idempotencyKeys = idempotencyTable(schema)
 

@@ -16,12 +16,15 @@ const Registration = Type.Object(
 const GivenCredentials = Type.Object({ email: Email, password: GivenPassword }, { additionalProperties: false })
 const Refresh = Type.Object({ refreshToken: Token }, { additionalProperties: false })
 
-const SignedIn = Type.Object({
-  user: Account,
-  token: Type.String({ description: 'For `Authorization: Bearer …`.' }),
-  refreshToken: Type.String({ description: 'Good once, within 7 days, for `POST /api/auth/refresh`.' }),
-  expiresIn: Type.Integer({ description: 'How long `token` is good, in seconds.', examples: [3600] }),
-})
+const SignedIn = Type.Object(
+  {
+    user: Account,
+    token: Type.String({ description: 'For `Authorization: Bearer …`.' }),
+    refreshToken: Type.String({ description: 'Good once, within 7 days, for `POST /api/auth/refresh`.' }),
+    expiresIn: Type.Integer({ description: 'How long `token` is good, in seconds.', examples: [3600] }),
+  },
+  { title: 'SignedIn' },
+)
 
 const answer = (user: VersionedAccount, { token, refreshToken, expiresIn }: SignIn) => {
   return { user, token, refreshToken, expiresIn }

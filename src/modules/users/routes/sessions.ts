@@ -6,14 +6,17 @@ import type { Accounts } from '../accounts.ts'
 import { users as contract } from '../contract.ts'
 import type { SignIns } from '../sign-ins.ts'
 
-const Session = Type.Object({
-  id: Id,
-  device: Type.Union([Type.String(), Type.Null()], { description: 'What the client called itself.' }),
-  address: Type.String({ description: 'The address that it came from.', examples: ['192.0.2.1'] }),
-  current: Type.Boolean({ description: 'Whether it is the session of this request.' }),
-  createdAt: Instant,
-  lastUsedAt: Type.String({ format: 'date-time', description: 'ISO 8601, UTC; to the minute.' }),
-})
+const Session = Type.Object(
+  {
+    id: Id,
+    device: Type.Union([Type.String(), Type.Null()], { description: 'What the client called itself.' }),
+    address: Type.String({ description: 'The address that it came from.', examples: ['192.0.2.1'] }),
+    current: Type.Boolean({ description: 'Whether it is the session of this request.' }),
+    createdAt: Instant,
+    lastUsedAt: Type.String({ format: 'date-time', description: 'ISO 8601, UTC; to the minute.' }),
+  },
+  { title: 'Session' },
+)
 
 /** Where the caller is signed in. */
 export function sessionRoutes(app: ModuleApp<typeof contract>, accounts: Accounts, signIns: SignIns): void {

@@ -11,7 +11,7 @@ import { Account, Changes, Roles, UserParams } from '../schemas.ts'
 const { email, emailVerified, roles, updatedAt } = Account.properties
 const User = Type.Object(
   { ...PublicUser.properties, ...Type.Partial(Type.Object({ email, emailVerified, roles, updatedAt })).properties },
-  { description: '`email`, `emailVerified`, `roles` and `updatedAt` are for oneself and admins only.' },
+  { title: 'User', description: '`email`, `emailVerified`, `roles` and `updatedAt` are for oneself and admins only.' },
 )
 
 const Filter = Type.Object(
