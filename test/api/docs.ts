@@ -4,14 +4,28 @@ import type { Api } from './client.ts'
 
 /** The operations of all modules. */
 const OPERATIONS = [
+  'changePassword POST /api/profile/password',
+  'changeProfile PATCH /api/profile',
+  'changeUser PATCH /api/users/{id}',
   'createPost POST /api/posts',
+  'deleteUser DELETE /api/users/{id}',
+  'endSession DELETE /api/auth/sessions/{id}',
+  'forgotPassword POST /api/auth/forgot-password',
   'getHealth GET /api/health',
   'getPost GET /api/posts/{id}',
+  'getProfile GET /api/profile',
   'getUser GET /api/users/{id}',
   'listNotifications GET /api/notifications',
   'listPosts GET /api/posts',
+  'listSessions GET /api/auth/sessions',
+  'listUsers GET /api/users',
   'login POST /api/auth/login',
+  'logout POST /api/auth/logout',
+  'refresh POST /api/auth/refresh',
   'register POST /api/auth/register',
+  'resetPassword POST /api/auth/reset-password',
+  'setRoles PUT /api/users/{id}/roles',
+  'verifyEmail POST /api/auth/verify-email',
 ]
 
 let document: string | undefined
