@@ -7,7 +7,7 @@ const settings = '^src/modules/[^/]+/settings[.]ts$'
 const contract = '^src/modules/[^/]+/contract[.]ts$'
 const manifest = '^src/modules/[^/]+/module[.]ts$'
 const app = '^src/app[.]ts$'
-const main = '^src/main[.]ts$'
+const programs = '^src/(main|seam)[.]ts$'
 const catalogue = '^src/modules/catalogue[.]ts$'
 
 // Whatever carries calls, events or rows between processes belongs to the host.
@@ -72,12 +72,12 @@ export default {
       { pathNot: [manifest, kit] },
     ),
     rule(
-      'only-main-imports-app',
-      'The app is the top floor: only main.ts starts it.',
-      { path: '^src/', pathNot: main },
+      'only-programs-import-app',
+      'The app is the top floor: only main.ts (which serves) and seam.ts (which runs a task) start it.',
+      { path: '^src/', pathNot: programs },
       { path: app },
     ),
-    rule('nothing-imports-main', 'Importing main.ts would start a server.', { path: '^src/' }, { path: main }),
+    rule('nothing-imports-programs', 'Importing one would run it.', { path: '^src/' }, { path: programs }),
     rule(
       'no-cycles',
       'Files that import each other cannot be read, tested or moved one by one. Imports of types count.',

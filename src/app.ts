@@ -26,6 +26,7 @@ import { RunningModule } from './platform/host/running-module.ts'
 import { openState, type State } from './platform/host/state.ts'
 import { within } from './platform/host/within.ts'
 import type { Contract } from './platform/kit/contract.ts'
+import type { Task } from './platform/kit/module.ts'
 
 /** How long open connections have to end before a stopping process closes them, in milliseconds; a developer need not wait. */
 const DRAIN = { production: 1_000, development: 100 }
@@ -38,6 +39,8 @@ export interface App {
   /** The API. For tests, `api.inject()` works before {@link App.listen}. */
   readonly api: FastifyInstance
   readonly ops: FastifyInstance
+  /** What operators can have the modules here do. */
+  readonly tasks: readonly Task[]
   /** For people: what this process runs on. */
   readonly runsOn: { database: string; queue: string; sessions: string }
   /** Listens and begins to handle events; resolves with the base URLs once the process is ready. */
@@ -79,7 +82,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const readiness = { ready: false }
   const tokens = systemTokens(secret)
   const discovery = staticDiscovery(config.moduleUrls)
-  const sessions = sessionsIn(state.sessions, secret)
+  const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })
   const remote = placement.remote.length > 0 ? await remoteAdapter({ discovery, tokens, strict }) : undefined
@@ -97,7 +100,11 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   }
   await api.register(cookie)
   authenticate(api, { edge, tokens, sessions })
-  if (edge) await limitRequests(api, { perMinute: config.rateLimit, redis: state.redis })
+  await limitRequests(api, {
+    perMinute: edge ? config.rateLimit : undefined,
+    attemptsPerMinute: config.loginLimit,
+    redis: state.redis,
+  })
 
   const modules = placement.hosted.map(
     (manifest) =>
@@ -106,7 +113,6 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         procedures,
         transport: state.transport!,
         sessions,
-        tokens,
         secret,
         settings: config.settings,
         log,
@@ -123,8 +129,9 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     const faults: string[] = []
     for (const module of modules) {
       const { manifest, services } = module
-      faults.push(...(await mountModule(api, manifest, { services, sessions })), ...module.allFaults)
-      claimPrefixes(api, manifest.contract)
+      const mounted = await mountModule(api, manifest, { services, sessions })
+      faults.push(...mounted.faults, ...module.allFaults)
+      claimPrefixes(api, manifest.contract, mounted.routes)
       const callers = placement.all
         .filter(({ uses }) => uses.includes(manifest.contract))
         .map(({ contract }) => contract.name)
@@ -135,6 +142,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         mayCall: (caller) => caller === PLATFORM,
       })
     }
+    faults.push(...doubleTasks(modules))
     if (faults.length > 0) throw new BootError(faults)
     if (edge) {
       if (placement.remote.length > 0) {
@@ -187,6 +195,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   return {
     api,
     ops,
+    tasks: modules.flatMap(({ tasks }) => tasks),
     runsOn: {
       database: state.databaseName,
       queue: state.transport?.name ?? 'none: no module is hosted here',
@@ -204,6 +213,15 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     },
     close,
   }
+}
+
+function doubleTasks(modules: readonly RunningModule[]): string[] {
+  const tasks = modules.flatMap(({ manifest, tasks }) =>
+    tasks.map(({ name }) => ({ name, module: manifest.contract.name })),
+  )
+  return [...Map.groupBy(tasks, ({ name }) => name)]
+    .filter(([, owners]) => owners.length > 1)
+    .map(([name, owners]) => `${owners.map(({ module }) => `"${module}"`).join(' and ')} both have the task "${name}".`)
 }
 
 /** Requests under way may end; then connections are cut, also those that never finish what they began to send. */

@@ -87,6 +87,12 @@ const Variables = Type.Object({
     description: 'Requests a minute for one user, or one address',
     examples: [1000],
   }),
+  LOGIN_LIMIT: Type.Integer({
+    default: 20,
+    minimum: 1,
+    description: 'Attempts a minute to sign in, register or reset a password: for one address, and for one account',
+    examples: [20],
+  }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: "How much to log: pino's levels",
@@ -132,6 +138,7 @@ export interface Config {
   readonly trustProxy: readonly string[]
   readonly corsOrigins: readonly string[]
   readonly rateLimit: number
+  readonly loginLimit: number
   readonly logLevel: string
   /** The modules' own variables. */
   readonly settings: Readonly<Record<string, unknown>>
@@ -203,6 +210,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     trustProxy: list(vars.TRUST_PROXY),
     corsOrigins: list(vars.CORS_ORIGINS),
     rateLimit: vars.RATE_LIMIT,
+    loginLimit: vars.LOGIN_LIMIT,
     logLevel: vars.LOG_LEVEL,
     settings: Object.freeze(values),
     dataFolder: '.data',

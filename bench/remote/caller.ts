@@ -29,7 +29,7 @@ function seam({ name, url, secret }: Options) {
   const { getUser } = createClient(example, { caller: 'bench', adapter, strict: false, statistics })
   return async (how: Drive) => {
     const context = new RequestContext({ timeout: how.milliseconds + 5000 })
-    if (name === 'seam, for a user') context.identity = { userId: INPUT.id, roles: ['member'] }
+    if (name === 'seam, for a user') context.identity = { userId: INPUT.id, roles: ['member'], sessionId: INPUT.id }
     try {
       return await context.run(() => drive(() => getUser(INPUT), how))
     } finally {

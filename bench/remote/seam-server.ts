@@ -9,6 +9,12 @@ import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
 import { serve } from '../lib/children.ts'
 import { example, getUser, type INPUT } from '../lib/example.ts'
 
+/** An internal service asks for no sessions. */
+const never = async () => {
+  throw new Error('Nobody asks for sessions here.')
+}
+const nowhere = { get: never, set: never, replace: never, touch: never, destroy: never, list: never }
+
 /** Serves the example as an internal service does (`EDGE=false`), hooks included. */
 await serve<{ secret: string }>(async ({ secret }) => {
   const log = pino({ level: 'warn' })
@@ -17,8 +23,8 @@ await serve<{ secret: string }>(async ({ secret }) => {
   procedures.implement(example, { getUser: (input) => getUser(input as typeof INPUT) })
   const server = createServer({ log, trustProxy: true })
   await server.register(cookie)
-  const nowhere = { get: async () => null, set: async () => {}, destroy: async () => {} }
-  authenticate(server, { edge: false, tokens, sessions: sessionsIn(nowhere, secret) })
+  const sessions = sessionsIn(nowhere, { secret, tokens, log })
+  authenticate(server, { edge: false, tokens, sessions })
   serveProcedures(server, example, { procedures, tokens, mayCall: (caller) => caller === 'bench' })
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   return { ready: { url } }

@@ -341,7 +341,13 @@ function paths(): Record<string, Case> {
     'a slash at the end': badId('/api/posts/', 'posts'),
     'a path in another letter case': nowhere('/API/posts'),
     'an id that is longer than any parameter': nowhere(`/api/posts/${'a'.repeat(201)}`),
-    'a method that the path does not have': nowhere(`/api/posts/${ID}`, 'PUT'),
+    'a method that the path does not have': {
+      method: 'PUT',
+      path: `/api/posts/${ID}`,
+      status: 405,
+      code: 'MethodNotAllowed',
+      module: 'posts',
+    },
     'a method that no path has': nowhere('/api/posts', 'TRACE'),
     'percent-encoding that is none': badUrl('/api/posts/%zz'),
     'percent-encoding that ends too early': badUrl('/api/posts/%4'),
@@ -402,7 +408,11 @@ function queries({ token }: User): Record<string, Case> {
 }
 
 function tokens(api: Api, ada: User): Record<string, Case> {
-  const identity = { userId: ada.id, roles: ['member' as const] }
+  const [, sessionClaims = ''] = ada.token.split('.')
+  const identity = JSON.parse(Buffer.from(sessionClaims, 'base64url').toString()).claims as {
+    userId: string
+    sessionId: string
+  }
   const right = systemTokens(api.target.secret)
   const foreign = systemTokens('another secret, which is as long as the right one')
   const key = keyFor(api.target.secret, 'user token')
@@ -412,7 +422,11 @@ function tokens(api: Api, ada: User): Record<string, Case> {
   const [header, payload, signature] = ada.token.split('.') as [string, string, string]
   const none = Buffer.from('{"alg":"none","typ":"JWT"}').toString('base64url')
   const admin = Buffer.from(
-    JSON.stringify({ aud: 'api', exp: seconds + 60, claims: { ...identity, roles: ['admin'] } }),
+    JSON.stringify({
+      aud: 'api',
+      exp: seconds + 60,
+      claims: { ...identity, userId: '01890000-0000-7000-8000-000000000001' },
+    }),
   )
   const authorizations = {
     'a token that has expired': signed({ ...claims, iat: seconds - 120, exp: seconds - 60 }),
@@ -421,14 +435,16 @@ function tokens(api: Api, ada: User): Record<string, Case> {
     'a token without an audience': signed({ claims: identity, exp: seconds + 60 }),
     'a token without claims': signed({ aud: 'api', exp: seconds + 60 }),
     'a token with claims of another shape': signed({ aud: 'api', exp: seconds + 60, claims: { userId: ada.id } }),
-    'a token with a role that does not exist': signed({
+    'a token of a session that is not there': signed({
       aud: 'api',
       exp: seconds + 60,
-      claims: { ...identity, roles: ['god'] },
+      claims: { ...identity, sessionId: ada.id },
     }),
     'a token of another secret': foreign.user.sign('api', identity),
     'a token for another audience': right.user.sign('posts', identity),
-    'the word of one process to another': right.identity.sign('api', { identity }),
+    'the word of one process to another': right.identity.sign('api', {
+      identity: { ...identity, roles: ['admin' as const] },
+    }),
     'a token between services': right.service.sign('api', { caller: 'posts' }),
     'a token of another algorithm': signed({ ...claims, exp: seconds + 60 }, { algorithm: 'HS512' }),
     'a token without a signature': `${none}.${payload}.`,

@@ -11,6 +11,8 @@ export interface Target {
   smtp: TestSmtp
   /** Its `SECRET`. */
   secret: string
+  /** Runs a task of its operators (`npm run seam -- …`), where the test can. */
+  operate?(task: string, ...args: string[]): Promise<string>
 }
 
 export interface Answer {
@@ -87,6 +89,13 @@ export class Api {
     const answer = await this.post('/api/auth/register', { email, password, firstName: name, lastName: 'Lovelace' })
     if (answer.status !== 201) throw new Error(`Registering ${email} gave ${answer.status}: ${answer.text}`)
     return { id: answer.body.user.id, email, password, token: answer.body.token, cookie: cookieOf(answer) }
+  }
+
+  /** Registers somebody and has the operators make them an admin (or what `role` says). */
+  async admin(role = 'admin'): Promise<User> {
+    const user = await this.register(role)
+    await this.target.operate!('grant', user.email, role)
+    return user
   }
 
   async close(): Promise<void> {

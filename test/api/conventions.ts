@@ -79,7 +79,7 @@ export async function conventions(t: Test, api: Api): Promise<void> {
       { 'x-seam-service': foreign.service.sign('users', { caller: 'posts' }) },
       { 'x-seam-service': tokens.service.sign('posts', { caller: 'posts' }) },
       { 'x-seam-service': tokens.service.sign('users', { caller: 'notifications' }) },
-      { 'x-seam-service': tokens.user.sign('users', { userId: ada.id, roles: ['admin'] }) },
+      { 'x-seam-service': tokens.user.sign('users', { userId: ada.id, sessionId: ada.id }) },
       { authorization: `Bearer ${ada.token}` },
       { 'x-seam-identity': tokens.identity.sign('users', { identity: null }) },
     ]
@@ -103,7 +103,7 @@ export async function conventions(t: Test, api: Api): Promise<void> {
 
   await t.test('headers of the system itself are worth nothing from outside', async (t) => {
     const foreign = systemTokens('y'.repeat(32))
-    const identity = { userId: ada.id, roles: ['admin' as const] }
+    const identity = { userId: ada.id, roles: ['admin' as const], sessionId: ada.id }
     const forged: Record<string, string>[] = [
       { 'x-seam-identity': JSON.stringify({ identity }) },
       { 'x-seam-identity': foreign.identity.sign('users', { identity }) },

@@ -53,6 +53,7 @@ export async function planTopology(options: TopologyOptions & { state: Record<st
         NODE_ENV: 'test',
         SECRET: 'a secret that only these tests know, of enough length',
         RATE_LIMIT: '1000000',
+        LOGIN_LIMIT: '1000000',
         LOG_LEVEL: process.env.TEST_LOG_LEVEL ?? 'silent',
         MODULES: modules,
         EDGE: String(name === 'main'),
@@ -87,6 +88,8 @@ export interface Topology {
   databaseUrl: string
   /** By the name of the process: `main`, or the module that it hosts alone. */
   apps: Map<string, App>
+  /** Runs a task of the operators in whichever process has it. */
+  operate(task: string, ...args: string[]): Promise<string>
   close(): Promise<void>
 }
 
@@ -112,5 +115,10 @@ export async function startTopology(options: TopologyOptions = {}): Promise<Topo
     await close()
     throw error
   }
-  return { url: plan.url, databaseUrl: state.env.DATABASE_URL!, apps, close }
+  const operate = async (name: string, ...args: string[]) => {
+    const task = [...apps.values()].flatMap(({ tasks }) => tasks).find((task) => task.name === name)
+    if (!task) throw new Error(`No process has the task "${name}".`)
+    return task.run(args)
+  }
+  return { url: plan.url, databaseUrl: state.env.DATABASE_URL!, apps, operate, close }
 }

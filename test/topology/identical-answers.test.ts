@@ -34,7 +34,7 @@ async function recordIn(t: Test, outside: readonly string[]): Promise<Exchange[]
   const smtp = await startSmtp()
   const topology = await startTopology({ outside, env: { SMTP_URL: smtp.url, SECRET } })
   try {
-    return await record(connect(t, { url: topology.url, smtp, secret: SECRET }))
+    return await record(connect(t, { url: topology.url, smtp, secret: SECRET, operate: topology.operate }))
   } finally {
     await topology.close()
     await smtp.close()

@@ -38,7 +38,7 @@ export async function testPlacements(queue: 'postgres' | 'redis', placements: ty
       t.teardown(() => smtp.close())
       const topology = await startTopology({ outside, queue, env: { SMTP_URL: smtp.url, SECRET } })
       t.teardown(() => topology.close())
-      await apiSuite(t, { url: topology.url, smtp, secret: SECRET })
+      await apiSuite(t, { url: topology.url, smtp, secret: SECRET, operate: topology.operate })
     })
   }
 }

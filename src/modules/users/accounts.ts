@@ -58,7 +58,13 @@ export function accountsOf(app: ModuleApp<typeof contract>) {
           .onConflictDoNothing({ target: users.email })
           .returning(columns)
         if (!made) throw new contract.errors.EmailTaken()
-        await app.publish(tx, contract.events.userCreated, { userId: made.id, email: made.email, firstName, lastName })
+        await app.publish(tx, contract.events.userCreated, {
+          userId: made.id,
+          email: made.email,
+          firstName,
+          lastName,
+          verificationToken: newId(),
+        })
         return made as Account
       })
     },

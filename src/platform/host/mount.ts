@@ -1,51 +1,67 @@
-import type { FastifyInstance, HTTPMethods, RouteOptions } from 'fastify'
+import type { FastifyInstance, RouteOptions } from 'fastify'
 import type { Contract } from '../kit/contract.ts'
 import type { Manifest, ModuleApp, ModuleServices } from '../kit/module.ts'
+import { answerOtherMethods, METHODS, methodsOf } from './http/methods.ts'
 import { notFound } from './http/problems.ts'
 import type { Sessions } from './identity/sessions.ts'
+
+/** A module's routes, as it declared them. */
+export interface Mounted {
+  readonly routes: readonly RouteOptions[]
+  /** What is wrong with them: each must lie below the module's prefixes and say who may use it. */
+  readonly faults: readonly string[]
+}
 
 /**
  * Builds a module on an instance of its own inside the server: loads its plugin and gives it its services. The same for
  * running a module and for describing it; only the services differ.
- *
- * @returns what is wrong with its routes: each must lie below the module's prefixes and say who may use it
  */
 export async function mountModule(
   server: FastifyInstance,
   manifest: Manifest,
   options: { services: ModuleServices; sessions?: Sessions },
-): Promise<string[]> {
+): Promise<Mounted> {
   const { contract } = manifest
   const { default: plugin } = await manifest.plugin()
-  const faults: string[] = []
+  const routes: RouteOptions[] = []
   await server.register(async (scope) => {
     scope.addHook('onRoute', (route) => {
-      faults.push(...faultsOfRoute(route, contract.routes).map((fault) => `"${contract.name}": ${fault}`))
+      routes.push(route)
       route.config = { ...route.config, module: contract.name }
+      if (typeof route.config.allow === 'object' && 'owner' in route.config.allow) route.onSend = asked(route)
     })
     for (const [name, service] of Object.entries(options.services)) scope.decorate(name, service)
     if (manifest.signsIn) await options.sessions?.register(scope)
     await plugin(scope as unknown as ModuleApp)
   })
-  return faults
+  const faults = routes.flatMap((route) =>
+    faultsOfRoute(route, contract.routes).map((fault) => `"${contract.name}": ${fault}`),
+  )
+  return { routes, faults }
 }
 
-const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
-
 /**
- * Claims all that lies below a module's prefixes for it: what none of its routes answers is not found there, after the
- * caller has been authenticated and limited as for any other route. A gateway does so too, since it does not know the
- * routes, so that the answer does not depend on where the module runs. Mount the module first.
+ * Claims all that lies below a module's prefixes for it: what none of its routes answers is not found there, or refused
+ * because of its method, after the caller has been authenticated and limited as for any other route. A gateway does so too,
+ * since it does not know the routes, so that the answer does not depend on where the module runs.
  */
-export function claimPrefixes(server: FastifyInstance, { name, routes }: Contract): void {
-  for (const url of routes.flatMap((prefix) => [prefix, `${prefix}/*`])) {
-    server.route({
-      method: METHODS.filter((method) => !server.hasRoute({ method: method as HTTPMethods, url })),
-      url,
-      config: { allow: 'anyone', module: name },
-      handler: notFound,
-    })
+export function claimPrefixes(server: FastifyInstance, contract: Contract, routes: readonly RouteOptions[]): void {
+  const config = { allow: 'anyone', module: contract.name } as const
+  const known = Map.groupBy(routes, ({ url }) => url)
+  for (const [url, answered] of known) answerOtherMethods(server, url, answered.flatMap(methodsOf), config)
+  for (const url of contract.routes.flatMap((prefix) => [prefix, `${prefix}/*`])) {
+    if (!known.has(url)) server.route({ method: METHODS, url, config, handler: notFound })
   }
+}
+
+/** For routes that allow the owner: an answer without the question whether it is the owner never leaves. */
+function asked({ method, url, onSend }: RouteOptions): NonNullable<RouteOptions['onSend']> {
+  const ask: NonNullable<RouteOptions['onSend']> = (request, reply, payload, done) => {
+    const forgotten = reply.statusCode < 400 && !request.ownerKnown
+    if (forgotten) throw new TypeError(`${method} ${url} has not asked ensureOwner().`)
+    done(null, payload)
+  }
+  return [...[onSend ?? []].flat(), ask] as NonNullable<RouteOptions['onSend']>
 }
 
 function faultsOfRoute({ method, url, config }: RouteOptions, prefixes: readonly string[]): string[] {

@@ -1,9 +1,8 @@
-import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger } from 'fastify'
 import type { Sql } from 'postgres'
 import type { TObject } from 'typebox'
 import type { Client, Contract, ContractEvent, EventType } from '../kit/contract.ts'
-import type { Manifest, ModuleServices } from '../kit/module.ts'
-import type { Identity } from '../kit/permissions.ts'
+import type { Manifest, ModuleServices, Task } from '../kit/module.ts'
 import type { Transaction } from '../kit/tables.ts'
 import { codecOf } from './codec.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
@@ -12,11 +11,12 @@ import { channelOf, confirm, publish } from './events/outbox.ts'
 import { createRelay } from './events/relay.ts'
 import { Subscriber } from './events/subscriber.ts'
 import { healthContract } from './health.ts'
+import { onceIn } from './idempotency.ts'
 import { signedCursors } from './identity/cursors.ts'
 import type { Sessions } from './identity/sessions.ts'
-import { type SystemTokens, USER_TOKEN_LIFETIME } from './identity/tokens.ts'
 import type { Placement } from './placement.ts'
 import type { Procedures } from './rpc/procedures.ts'
+import { Signals } from './signals.ts'
 import { Sweep } from './sweep.ts'
 
 /** What the host gives every module that it runs. */
@@ -25,7 +25,6 @@ export interface Surroundings {
   readonly procedures: Procedures
   readonly transport: Transport
   readonly sessions: Sessions
-  readonly tokens: SystemTokens
   readonly secret: string
   readonly settings: Readonly<Record<string, unknown>>
   readonly log: FastifyBaseLogger
@@ -39,7 +38,10 @@ export class RunningModule {
   /** What is wrong with how its plugin used the services; complete once the plugin has been built. */
   readonly faults: string[] = []
   readonly services: ModuleServices
+  /** What operators can have it do. */
+  readonly tasks: Task[] = []
   readonly #database: ModuleDatabase
+  readonly #signals: Signals
   readonly #subscriber: Subscriber
   readonly #relay: Sweep
   readonly #sweeps: Sweep[] = []
@@ -57,6 +59,7 @@ export class RunningModule {
     this.#transport = around.transport
     this.#procedures = around.procedures
     this.#database = openModuleDatabase(name, around.urlOf(name))
+    this.#signals = new Signals(name, log)
     this.#subscriber = new Subscriber(name, { db: this.#database.db, transport: around.transport, log })
     this.#relay = createRelay(name, { db: this.#database.sql, transport: around.transport, log })
     this.services = this.#services(manifest, around, log)
@@ -83,6 +86,7 @@ export class RunningModule {
     const wake = () => this.#relay.wake()
     // Woken also when it begins to listen, now and after a lost connection: something may have come before.
     await this.#database.sql.listen(channelOf(name), wake, wake)
+    await this.#signals.listen(this.#database.sql)
     for (const sweep of [this.#relay, ...this.#sweeps]) sweep.start()
   }
 
@@ -140,13 +144,11 @@ export class RunningModule {
         this.#sweeps.push(sweep)
         return sweep
       },
-      signIn: async (request: FastifyRequest, identity: Identity) => {
-        // Who has an account or has shown their password gets a token, also while no session can be kept.
-        await around.sessions
-          .start(request, identity)
-          .catch((error) => log.warn({ err: error }, 'a session could not be started'))
-        return { token: around.tokens.user.sign('api', identity), expiresIn: USER_TOKEN_LIFETIME }
-      },
+      once: onceIn(contract.name, { db: this.#database.db, secret: around.secret }),
+      sessions: around.sessions,
+      signal: (tx: Transaction, message: string) => this.#signals.send(tx, message),
+      onSignal: (hear: (message: string | null) => void) => this.#signals.hear(hear),
+      task: (task: Task) => void this.tasks.push(task),
     } as ModuleServices
   }
 }

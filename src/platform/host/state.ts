@@ -5,7 +5,7 @@ import { BootError } from './boot-error.ts'
 import { openPlatformDatabase } from './data/databases.ts'
 import { type Migrated, migrate, PLATFORM_SCHEMA, whereIs } from './data/migrate.ts'
 import type { Transport } from './events/delivery.ts'
-import { postgresKeeper, redisKeeper, type SessionKeeper } from './identity/sessions.ts'
+import { postgresKeeper, redisKeeper, type SessionKeeper } from './identity/session-keepers.ts'
 import { within } from './within.ts'
 
 /** Where a process keeps what must outlive it. Nothing that a second replica would need is in the process itself. */

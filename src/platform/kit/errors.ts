@@ -73,7 +73,9 @@ export class NotFound extends SeamError {
 
 /** 412: somebody has changed the resource since the caller saw it. */
 export class PreconditionFailed extends SeamError {
-  constructor(message = 'It has been changed since you saw it. Get it again, and look whether your change still fits.') {
+  constructor(
+    message = 'It has been changed since you saw it. Get it again, and look whether your change still fits.',
+  ) {
     super({ module: 'seam', code: 'PreconditionFailed', status: 412, message })
   }
 }

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
-import { Forbidden } from './errors.ts'
+import { Forbidden, Unauthenticated } from './errors.ts'
 
 export const Role = Type.Enum(['member', 'moderator', 'admin'])
 export type Role = Static<typeof Role>
@@ -36,7 +36,6 @@ export type Allow =
   | { readonly permission: Permission }
   | { readonly owner: true; readonly permission?: Permission }
 
-
 declare module 'fastify' {
   interface FastifyRequest {
     /** The caller, null when nobody is signed in. Never null in a route that allows users only: see {@link userOf}. */
@@ -55,6 +54,19 @@ export function userOf(request: Pick<FastifyRequest, 'identity'>): Identity {
 /** Whether somebody has a permission. */
 export function has(identity: Identity | null, permission: Permission): boolean {
   return identity?.roles.some((role) => permission.roles.includes(role)) ?? false
+}
+
+/**
+ * Lets a caller use a route, as far as that can be said before it runs.
+ *
+ * @throws {Unauthenticated} when somebody must be signed in
+ * @throws {Forbidden} when whoever is signed in may not use it
+ */
+export function ensureAllowed(allow: Allow, identity: Identity | null): void {
+  if (allow === 'anyone') return
+  if (!identity) throw new Unauthenticated()
+  if (allow === 'user' || 'owner' in allow) return
+  if (!has(identity, allow.permission)) throw new Forbidden()
 }
 
 /**

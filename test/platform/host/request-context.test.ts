@@ -135,7 +135,11 @@ t.test('who comes after the end is told at once', async (t) => {
 
 t.test('a part has at most the time of the whole, ends with it, and takes the rest along', async (t) => {
   const context = new RequestContext({ requestId: 'r-1', timeout: 1_000 })
-  context.identity = { userId: '01890000-0000-7000-8000-000000000001', roles: ['admin'] }
+  context.identity = {
+    userId: '01890000-0000-7000-8000-000000000001',
+    roles: ['admin'],
+    sessionId: '01890000-0000-7000-8000-00000000005e',
+  }
   const [short, long] = [context.within(50), context.within(60_000)]
   t.ok(left(short) <= 50 && left(short) > 30)
   t.ok(left(long) <= 1_000)

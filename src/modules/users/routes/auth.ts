@@ -1,7 +1,9 @@
+import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { ModuleApp } from '../../../platform/kit/module.ts'
 import { Role } from '../../../platform/kit/permissions.ts'
-import type { Accounts } from '../accounts.ts'
+import { newId } from '../../../platform/kit/tables.ts'
+import type { Account, Accounts } from '../accounts.ts'
 import { PublicUser, type users } from '../contract.ts'
 
 const Email = Type.String({ format: 'email', maxLength: 254, examples: ['ada@example.com'] })
@@ -25,6 +27,12 @@ const SignedIn = Type.Object({
 
 /** Registration and login: both answer with a bearer token and start a session. */
 export function authRoutes(app: ModuleApp<typeof users>, accounts: Accounts): void {
+  const signIn = async (request: FastifyRequest, { id, roles }: Account) => {
+    const identity = { userId: id, roles, sessionId: newId() }
+    await app.sessions.start(request, identity)
+    return app.sessions.token(identity)
+  }
+
   app.post(
     '/api/auth/register',
     {
@@ -33,8 +41,7 @@ export function authRoutes(app: ModuleApp<typeof users>, accounts: Accounts): vo
     },
     async (request, reply) => {
       const user = await accounts.register(request.body)
-      const { token, expiresIn } = await app.signIn(request, { userId: user.id, roles: user.roles })
-      return reply.code(201).send({ user, token, expiresIn })
+      return reply.code(201).send({ user, ...(await signIn(request, user)) })
     },
   )
 
@@ -46,8 +53,7 @@ export function authRoutes(app: ModuleApp<typeof users>, accounts: Accounts): vo
     },
     async (request) => {
       const user = await accounts.authenticate(request.body.email, request.body.password)
-      const { token, expiresIn } = await app.signIn(request, { userId: user.id, roles: user.roles })
-      return { user, token, expiresIn }
+      return { user, ...(await signIn(request, user)) }
     },
   )
 }

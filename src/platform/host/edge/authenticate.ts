@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Forbidden, NotFound, Unauthenticated, Unavailable } from '../../kit/errors.ts'
-import type { Identity } from '../../kit/permissions.ts'
+import { ensureAllowed, type Identity } from '../../kit/permissions.ts'
 import type { Sessions } from '../identity/sessions.ts'
 import { SESSION_COOKIE } from '../identity/sessions.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
@@ -60,12 +60,13 @@ export function authenticate(
       request.context = RequestContext.of(request, timeout)
       return admit(vouched.identity)
     }
-    if (edge) identify(request, tokens, sessions, (error, identity) => (error ? done(error) : admit(identity)))
+    if (edge) identify(request, sessions, (error, identity) => (error ? done(error) : admit(identity)))
     else done(new Unauthenticated('This service answers only processes of its own system.'))
   })
-  server.addHook('preValidation', (request, _reply, done) =>
-    done(request.routeOptions.config.allow === 'user' && !request.identity ? new Unauthenticated() : undefined),
-  )
+  server.addHook('preValidation', (request, _reply, done) => {
+    ensureAllowed(request.routeOptions.config.allow ?? 'anyone', request.identity)
+    done()
+  })
 }
 
 function vouchedIdentity(request: FastifyRequest, module: string, tokens: SystemTokens) {
@@ -73,28 +74,25 @@ function vouchedIdentity(request: FastifyRequest, module: string, tokens: System
   return typeof token === 'string' ? tokens.identity.verify(module, token) : undefined
 }
 
-/** Most requests carry a token or nothing and are not kept waiting for a promise. */
+/** Who carries nothing is not kept waiting for a promise. */
 function identify(
   request: FastifyRequest,
-  tokens: SystemTokens,
   sessions: Sessions,
   done: (error: Error | null, identity: Identity | null) => void,
 ): void {
   const { authorization } = request.headers
   const cookie = request.cookies[SESSION_COOKIE]
+  const away = (cause: unknown) => done(new Unavailable('sessions', { cause }), null)
   if (authorization !== undefined) {
     const [, token] = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization) ?? []
-    const identity = token && tokens.user.verify('api', token)
-    if (identity) done(null, identity)
-    else done(new Unauthenticated('The bearer token is not valid, or not any more.'), null)
+    const refused = new Unauthenticated('The bearer token is not valid, or not any more.')
+    if (token) sessions.ofToken(token).then((identity) => done(identity ? null : refused, identity), away)
+    else done(refused, null)
   } else if (cookie) {
-    sessions.identify(cookie).then(
-      (identity) => {
-        const foreign = identity && !SAFE_METHODS.has(request.method) && isForeign(request)
-        done(foreign ? new Forbidden('This request comes from another site.') : null, identity)
-      },
-      (cause) => done(new Unavailable('sessions', { cause }), null),
-    )
+    sessions.ofCookie(cookie).then((identity) => {
+      const foreign = identity && !SAFE_METHODS.has(request.method) && isForeign(request)
+      done(foreign ? new Forbidden('This request comes from another site.') : null, identity)
+    }, away)
   } else {
     done(null, null)
   }

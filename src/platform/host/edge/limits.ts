@@ -1,32 +1,64 @@
-import rateLimit from '@fastify/rate-limit'
-import type { FastifyInstance } from 'fastify'
+import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { Redis } from 'ioredis'
-import { SeamError } from '../../kit/errors.ts'
+import { TooManyRequests } from '../../kit/errors.ts'
+
+const MINUTE = 60_000
+/** All addresses of one IPv6 network of this size are one caller: it is what one customer gets. */
+const IPV6_NETWORK = 64
+
+/** One address, as far as limits go. */
+const addressOf = (request: FastifyRequest): string => normalizeIP(request.ip, IPV6_NETWORK)
 
 /**
- * Limits how often one caller (a user, else an address) may ask in a minute. The counters are shared by all replicas
- * where there is Redis; when Redis fails, requests pass. What another process of the system has limited is not counted again.
+ * Limits how often one caller (a user, else an address) may ask in a minute, and how often anybody may try passwords
+ * (routes with `limit`). The counters are shared by all replicas where there is Redis; when Redis fails, requests pass.
+ *
+ * @param options.perMinute undefined: only attempts are counted here, since an edge in front has counted the requests.
+ *   What another process of the system has counted is not counted again.
  */
 export async function limitRequests(
   server: FastifyInstance,
-  options: { perMinute: number; redis: Redis | undefined },
+  options: { perMinute: number | undefined; attemptsPerMinute: number; redis: Redis | undefined },
 ): Promise<void> {
   await server.register(rateLimit, {
-    global: true,
-    max: options.perMinute,
-    timeWindow: 60_000,
+    global: options.perMinute !== undefined,
+    max: options.perMinute ?? options.attemptsPerMinute,
+    timeWindow: MINUTE,
     nameSpace: 'seam:limit:',
     ...(options.redis && { redis: options.redis }),
     skipOnError: true,
-    keyGenerator: (request) => request.identity?.userId ?? request.ip,
+    keyGenerator: (request) => request.identity?.userId ?? addressOf(request),
     allowList: (request) => request.vouched,
     enableDraftSpec: true,
-    errorResponseBuilder: (_request, { ttl }) =>
-      new SeamError({
-        module: 'seam',
-        code: 'TooManyRequests',
-        status: 429,
-        message: `That was too often. Try again in ${Math.ceil(ttl / 1000)} s.`,
-      }),
+    errorResponseBuilder: (_request, { ttl }) => new TooManyRequests(Math.ceil(ttl / 1000)),
   })
+  server.addHook('onRoute', (route) => {
+    const { limit } = route.config ?? {}
+    if (!limit) return
+    const account = limit.account ? attempts(server, options.attemptsPerMinute, route, limit.account) : undefined
+    const address = attempts(server, options.attemptsPerMinute, route, addressOf)
+    route.preHandler = [...[route.preHandler ?? []].flat(), address, ...(account ? [account] : [])]
+  })
+}
+
+/** Counts the attempts at one route by what `of` finds in a request. */
+function attempts(
+  server: FastifyInstance,
+  perMinute: number,
+  { url }: RouteOptions,
+  of: (request: FastifyRequest) => string | undefined,
+) {
+  const count = server.createRateLimit({
+    max: perMinute,
+    timeWindow: MINUTE,
+    allowList: (request) => of(request) === undefined,
+    keyGenerator: (request) => `${url} ${of(request)}`,
+  })
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    const counted = await count(request)
+    if (counted.isAllowed || !counted.isExceeded) return
+    reply.header('retry-after', counted.ttlInSeconds)
+    throw new TooManyRequests(counted.ttlInSeconds)
+  }
 }

@@ -10,6 +10,8 @@ import { DeadlineExceeded, NotFound } from '../../kit/errors.ts'
 import { createAjv } from '../ajv.ts'
 import { RequestContext, requestIdOf } from '../request-context.ts'
 import { refuseBrokenRequest } from './broken-requests.ts'
+import { compressAnswers } from './compression.ts'
+import { ensureAcceptable } from './negotiation.ts'
 import { isAmbiguous } from './paths.ts'
 import { notFound, sendProblem } from './problems.ts'
 import { textFaults } from './text.ts'
@@ -67,6 +69,7 @@ export function createServer(options: {
   server.setNotFoundHandler(notFound)
   server.decorateRequest('context', null as unknown as RequestContext)
   server.decorateRequest('identity', null)
+  server.decorateRequest('ownerKnown', false)
   server.decorate('draining', false)
   server.addHook('onRequest', (request, reply, done) => {
     request.context = RequestContext.of(request)
@@ -79,10 +82,13 @@ export function createServer(options: {
   // The body has been read by now; events of its stream would have lost the context.
   server.addHook('preValidation', (request, reply, done) => {
     if (isAmbiguous(request.url)) return done(new NotFound())
+    ensureAcceptable(request)
+    const { internal, stream } = request.routeOptions.config
     // A calling process ends its call itself, and would not understand a problem.
-    if (!request.routeOptions.config.internal) request.context.await({ expire: () => answerLate(request, reply) })
+    if (!internal && !stream) request.context.await({ expire: () => answerLate(request, reply) })
     request.context.run(done)
   })
+  compressAnswers(server)
   if (LOGGED.has(options.log.level))
     server.addHook('onResponse', (request, reply, done) => {
       const { method, url } = request
@@ -98,8 +104,13 @@ export function createServer(options: {
 /** When the deadline has passed, whoever asked hears so, whatever the route still waits for. */
 function answerLate(request: FastifyRequest, reply: FastifyReply): void {
   if (reply.raw.destroyed || reply.raw.writableEnded) return
-  if (reply.sent) reply.raw.destroy()
+  if (reply.sent) cutOff(reply)
   else sendProblem(new DeadlineExceeded(request.routeOptions.config.module ?? 'seam'), request, reply)
+}
+
+/** An answer that has begun must end with the request, unless it is one of events, which go on and on. */
+function cutOff(reply: FastifyReply): void {
+  if (!String(reply.getHeader('content-type')).startsWith('text/event-stream')) reply.raw.destroy()
 }
 
 /** The most parts (values in objects and arrays, at any depth) of a body in which all faults are looked for. */

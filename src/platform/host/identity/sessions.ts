@@ -1,114 +1,176 @@
 import cookie, { Signer } from '@fastify/cookie'
 import session, { type SessionStore } from '@fastify/session'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Redis } from 'ioredis'
-import type { Sql } from 'postgres'
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import { Unavailable } from '../../kit/errors.ts'
 import type { Identity } from '../../kit/permissions.ts'
-import { keyFor } from './tokens.ts'
+import type { ModuleSessions } from '../../kit/sessions.ts'
+import { newId } from '../../kit/tables.ts'
+import type { KeptSession, SessionKeeper } from './session-keepers.ts'
+import { keyFor, type SystemTokens, USER_TOKEN_LIFETIME } from './tokens.ts'
 
 export const SESSION_COOKIE = 'sid'
 /** How long a session lasts, in milliseconds: 7 days. */
 const LIFETIME = 7 * 24 * 3600 * 1000
+/** How often it is noted that a session is in use, in milliseconds. */
+const TOUCH = 60_000
+
+/** What is kept of a session. */
+interface SessionRecord extends Omit<Identity, 'sessionId'> {
+  device: string | null
+  address: string
+  createdAt: string
+}
 
 declare module 'fastify' {
   interface Session {
-    identity?: Identity
+    record?: SessionRecord
   }
 }
 
 /** Keeps sessions where every process of the system finds them. */
-export interface Sessions {
-  /** Lets the routes of this instance start sessions: `request.session`. */
+export interface Sessions extends ModuleSessions {
+  /** Lets the routes of this instance set and take back the session cookie. */
   register(server: FastifyInstance): Promise<void>
-  /** Ends the session that the request came with, if any, and starts one for this user. */
-  start(request: FastifyRequest, identity: Identity): Promise<void>
   /** The user whose session a cookie names; null when it is forged, unknown or over. */
-  identify(cookie: string): Promise<Identity | null>
+  ofCookie(cookie: string): Promise<Identity | null>
+  /** The user whose session a token names; null when the token is not valid or the session is over. */
+  ofToken(token: string): Promise<Identity | null>
 }
 
-/** A place for sessions: their JSON by id, until they expire. */
-export interface SessionKeeper {
-  get(id: string): Promise<Record<string, unknown> | null>
-  set(id: string, data: Record<string, unknown>, expiresAt: Date): Promise<void>
-  destroy(id: string): Promise<void>
-}
+export function sessionsIn(
+  keeper: SessionKeeper,
+  options: { secret: string; tokens: SystemTokens; log: FastifyBaseLogger },
+): Sessions {
+  const signer = new Signer(keyFor(options.secret, 'session cookie').toString('hex'), 'sha256')
+  const starting = new WeakMap<object, string>()
 
-export function sessionsIn(keeper: SessionKeeper, secret: string): Sessions {
-  const signer = new Signer(keyFor(secret, 'session cookie').toString('hex'), 'sha256')
-  const store = storeOf(keeper)
+  const identify = async (id: string): Promise<Identity | null> => {
+    const kept = await keeper.get(id)
+    const record = recordOf(kept)
+    if (!kept || !record) return null
+    if (Date.now() - kept.lastUsedAt.getTime() > TOUCH)
+      keeper.touch(id).catch((error) => options.log.debug({ err: error }, 'the use of a session was not noted'))
+    return { userId: record.userId, roles: record.roles, sessionId: id }
+  }
+  const listOf = async (userId: string) =>
+    (await keeper.list(userId)).flatMap((kept) => {
+      const record = recordOf(kept)
+      return record?.userId === userId ? [{ ...kept, record }] : []
+    })
+
   return {
     async register(server) {
       if (!server.hasRequestDecorator('cookies')) await server.register(cookie)
       await server.register(session, {
         secret: signer,
-        store,
+        store: storeOn(keeper),
+        // The module that starts a session chooses its id, before there is one.
+        idGenerator: (request?: FastifyRequest) => (request && starting.get(request)) ?? newId(),
         cookieName: SESSION_COOKIE,
         saveUninitialized: false,
         rolling: false,
         cookie: { path: '/', httpOnly: true, sameSite: 'lax', secure: 'auto', maxAge: LIFETIME },
       })
     },
-    async start(request, identity) {
-      await request.session.regenerate()
-      request.session.set('identity', identity)
+
+    async ofCookie(value) {
+      const { valid, value: id } = signer.unsign(value)
+      return valid && id ? identify(id) : null
     },
-    async identify(value) {
-      const unsigned = signer.unsign(value)
-      if (!unsigned.valid || !unsigned.value) return null
-      const data = await keeper.get(unsigned.value)
-      return (data?.identity as Identity | undefined) ?? null
+
+    async ofToken(token) {
+      const claims = options.tokens.user.verify('api', token)
+      if (!claims) return null
+      const identity = await identify(claims.sessionId)
+      return identity?.userId === claims.userId ? identity : null
+    },
+
+    token({ userId, sessionId }) {
+      return { token: options.tokens.user.sign('api', { userId, sessionId }), expiresIn: USER_TOKEN_LIFETIME }
+    },
+
+    async start(request, { sessionId, userId, roles }) {
+      const known = recordOf(await orUnavailable(keeper.get(sessionId)))
+      starting.set(request, sessionId)
+      if (request.session.sessionId !== sessionId) await request.session.regenerate()
+      else request.session.touch()
+      request.session.set('record', {
+        userId,
+        roles,
+        device: request.headers['user-agent']?.slice(0, 200) ?? null,
+        address: request.ip,
+        createdAt: known?.createdAt ?? new Date().toISOString(),
+      })
+      await request.session.save()
+    },
+
+    async stop(request, reply) {
+      if (request.identity) await orUnavailable(keeper.destroy(request.identity.sessionId))
+      reply.clearCookie(SESSION_COOKIE, { path: '/' })
+    },
+
+    async list(userId) {
+      const found = await orUnavailable(listOf(userId))
+      return found
+        .map(({ id, record: { device, address, createdAt }, lastUsedAt }) => ({
+          id,
+          device,
+          address,
+          createdAt,
+          lastUsedAt: lastUsedAt.toISOString(),
+        }))
+        .sort((a, b) => (a.id < b.id ? 1 : -1))
+    },
+
+    async end(userId, sessionId) {
+      const record = recordOf(await orUnavailable(keeper.get(sessionId)))
+      if (record?.userId !== userId) return false
+      await orUnavailable(keeper.destroy(sessionId))
+      return true
+    },
+
+    async endAll(userId, except) {
+      const found = await orUnavailable(keeper.list(userId))
+      await orUnavailable(Promise.all(found.filter(({ id }) => id !== except).map(({ id }) => keeper.destroy(id))))
+    },
+
+    async setRoles(userId, roles) {
+      const found = await orUnavailable(listOf(userId))
+      await orUnavailable(
+        Promise.all(found.map(({ id, data, record }) => keeper.replace(id, { ...data, record: { ...record, roles } }))),
+      )
     },
   }
 }
 
-const away = (done: (error: Error) => void) => (cause: unknown) => done(new Unavailable('sessions', { cause }))
+/** What was kept, unless it is no session of this version. */
+function recordOf(kept: KeptSession | null): SessionRecord | undefined {
+  const record = kept?.data.record as SessionRecord | undefined
+  return record?.userId && Array.isArray(record.roles) ? record : undefined
+}
 
-function storeOf(keeper: SessionKeeper): SessionStore {
+async function orUnavailable<T>(work: Promise<T>): Promise<T> {
+  return work.catch((cause) => {
+    throw new Unavailable('sessions', { cause })
+  })
+}
+
+/** What @fastify/session needs. A session in which nobody has signed in yet is not kept. */
+function storeOn(keeper: SessionKeeper): SessionStore {
+  const after = (work: Promise<unknown>, done: (error?: Error | null, result?: never) => void) =>
+    void orUnavailable(work).then((result) => done(null, result as never), done)
   return {
-    get: (id, done) => void keeper.get(id).then((data) => done(null, data as never), away(done)),
+    get: (id, done) =>
+      after(
+        keeper.get(id).then((kept) => kept?.data ?? null),
+        done as never,
+      ),
     set: (id, data, done) => {
-      const plain = JSON.parse(JSON.stringify(data)) as Record<string, unknown>
-      keeper.set(id, plain, new Date(Date.now() + LIFETIME)).then(() => done(), away(done))
+      const { cookie, record } = JSON.parse(JSON.stringify(data)) as { cookie: unknown; record?: SessionRecord }
+      if (!record) return done()
+      const expiresAt = new Date(Date.now() + LIFETIME)
+      after(keeper.set(id, { cookie, record }, { userId: record.userId, expiresAt }), done)
     },
-    destroy: (id, done) => void keeper.destroy(id).then(() => done(), away(done)),
-  }
-}
-
-/** Sessions in the table `seam.sessions`; what has expired is removed as new sessions come. */
-export function postgresKeeper(sql: Sql): SessionKeeper {
-  return {
-    async get(id) {
-      const [row] = await sql`select data::text from seam.sessions where id = ${id} and expires_at > now()`
-      return row ? JSON.parse(row.data) : null
-    },
-    async set(id, data, expiresAt) {
-      await sql`
-        with expired as (
-          delete from seam.sessions where id in (
-            select id from seam.sessions where expires_at < now() and id <> ${id} limit 10 for update skip locked))
-        insert into seam.sessions (id, data, expires_at) values (${id}, ${sql.json(data as never)}, ${expiresAt.toISOString()}::timestamptz)
-        on conflict (id) do update set data = excluded.data, expires_at = excluded.expires_at`
-    },
-    async destroy(id) {
-      await sql`delete from seam.sessions where id = ${id}`
-    },
-  }
-}
-
-/** Sessions in Redis, under `seam:session:<id>`; Redis removes what has expired. */
-export function redisKeeper(redis: Redis): SessionKeeper {
-  const key = (id: string) => `seam:session:${id}`
-  return {
-    async get(id) {
-      const text = await redis.get(key(id))
-      return text ? JSON.parse(text) : null
-    },
-    async set(id, data, expiresAt) {
-      await redis.set(key(id), JSON.stringify(data), 'PXAT', expiresAt.getTime())
-    },
-    async destroy(id) {
-      await redis.del(key(id))
-    },
+    destroy: (id, done) => after(keeper.destroy(id), done),
   }
 }

@@ -2,7 +2,7 @@ import { hkdfSync, randomUUID } from 'node:crypto'
 import { createSigner, createVerifier } from 'fast-jwt'
 import { LruMap } from 'toad-cache'
 import type { TSchema } from 'typebox'
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
 import { Identity } from '../../kit/permissions.ts'
 import { codecOf, deepFreeze } from '../codec.ts'
 
@@ -80,13 +80,15 @@ function tokens<T>(
   }
 }
 
+/** A token is worth something only as long as its session is there, which also knows the user's roles. */
+const User = Type.Object({ userId: Type.String({ format: 'uuid' }), sessionId: Type.String({ format: 'uuid' }) })
 const Service = Type.Object({ caller: Type.String() })
 const Vouched = Type.Object({ identity: Type.Union([Identity, Type.Null()]) })
 
 /** All kinds of tokens of the system, each under its own key. */
 export interface SystemTokens {
   /** What a signed-in user carries; the audience is `api`. */
-  user: Tokens<Identity>
+  user: Tokens<Static<typeof User>>
   /** Which module is calling; the audience is the called module. */
   service: Tokens<{ caller: string }>
   /** Who the user is, in the word of the process that verified them; the audience is the module that is told. */
@@ -96,7 +98,7 @@ export interface SystemTokens {
 /** @param secret `SECRET`: the same in every process of the system */
 export function systemTokens(secret: string): SystemTokens {
   return {
-    user: tokens(secret, { purpose: 'user token', lifetime: USER_TOKEN_LIFETIME, shape: Identity, reuse: false }),
+    user: tokens(secret, { purpose: 'user token', lifetime: USER_TOKEN_LIFETIME, shape: User, reuse: false }),
     service: tokens(secret, {
       purpose: 'service token',
       lifetime: INTERNAL_TOKEN_LIFETIME,

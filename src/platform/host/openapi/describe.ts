@@ -1,5 +1,5 @@
 import swagger from '@fastify/swagger'
-import fastify, { type FastifyInstance, type FastifySchema } from 'fastify'
+import fastify, { type FastifyContextConfig, type FastifyInstance, type FastifySchema } from 'fastify'
 import type { Manifest, ModuleServices } from '../../kit/module.ts'
 import { drizzleOnNothing } from '../data/drizzle.ts'
 import { mountModule } from '../mount.ts'
@@ -40,11 +40,11 @@ export async function describeApi(modules: readonly Manifest[]): Promise<object>
   return { ...document, paths: { ...OWN_PATHS, ...document.paths } }
 }
 
-function described(schema: FastifySchema | undefined, config: { module?: string; allow?: string }): FastifySchema {
+function described(schema: FastifySchema | undefined, config: FastifyContextConfig): FastifySchema {
   const problem = { $ref: '#/components/schemas/Problem' }
   return {
     tags: config.module ? [config.module] : [],
-    ...(config.allow === 'user' && { security: [{ bearer: [] }, { session: [] }] }),
+    ...(config.allow !== 'anyone' && { security: [{ bearer: [] }, { session: [] }] }),
     ...schema,
     response: {
       ...(schema?.response as object | undefined),
@@ -67,6 +67,18 @@ function nothing(): ModuleServices {
     subscribe: () => {},
     sweep: () => ({ wake: () => {} }),
     cursors: { sign: () => '', read: () => '' },
-    signIn: never,
+    sessions: {
+      token: never,
+      start: never,
+      stop: never,
+      list: never,
+      end: never,
+      endAll: never,
+      setRoles: never,
+    } as never,
+    once: never,
+    signal: never,
+    onSignal: () => {},
+    task: () => {},
   }
 }

@@ -116,7 +116,7 @@ t.test('what is passed on is what was asked, and who asked, signed for this modu
   const { headers, url: asked } = last()
   t.equal(asked, path, 'the address is not touched')
   const word = tokens.identity.verify('posts', String(headers['x-seam-identity']))
-  t.strictSame(word, { identity: { userId: ada.id, roles: ['member'] } })
+  t.strictSame(word, { identity: { userId: ada.id, roles: ['member'], sessionId: word?.identity?.sessionId } })
   t.notOk(tokens.identity.verify('users', String(headers['x-seam-identity'])))
   t.notOk(headers.authorization, 'the token stays at the edge')
   t.notOk(headers['x-seam-service'])

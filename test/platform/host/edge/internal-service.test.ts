@@ -20,7 +20,7 @@ t.test('an internal service takes the word of its own system, and of nobody else
   const { port } = topology.apps.get('posts')!.api.server.address() as AddressInfo
   const posts = connect(t, { url: `http://127.0.0.1:${port}`, smtp, secret: SECRET })
   const ada = await edge.register('Ada')
-  const identity = { userId: ada.id, roles: ['member' as const] }
+  const identity = { userId: ada.id, roles: ['member' as const], sessionId: ada.id }
   const claims = { identity }
   const path = '/api/posts'
 

@@ -3,7 +3,11 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { openPlatformDatabase } from '../../../../src/platform/host/data/databases.ts'
 import { migrate, PLATFORM_SCHEMA } from '../../../../src/platform/host/data/migrate.ts'
-import { postgresKeeper, redisKeeper, type SessionKeeper } from '../../../../src/platform/host/identity/sessions.ts'
+import {
+  postgresKeeper,
+  redisKeeper,
+  type SessionKeeper,
+} from '../../../../src/platform/host/identity/session-keepers.ts'
 import { freshDatabase } from '../../../support/database.ts'
 import { freshRedis } from '../../../support/redis.ts'
 import { until } from '../../../support/until.ts'
@@ -13,7 +17,14 @@ const inAnHour = () => new Date(Date.now() + 3_600_000)
 const inAMoment = () => new Date(Date.now() + 300)
 
 /** What every keeper of sessions must do. */
-function keeperSuite(t: Test, keeper: SessionKeeper): void {
+function keeperSuite(t: Test, sessions: SessionKeeper): void {
+  const userId = randomUUID()
+  const keeper = {
+    get: async (id: string) => (await sessions.get(id))?.data ?? null,
+    set: (id: string, data: object, expiresAt: Date) => sessions.set(id, { ...data }, { userId, expiresAt }),
+    destroy: (id: string) => sessions.destroy(id),
+  }
+
   t.test('a session is found by its id, as it was set', async (t) => {
     const id = randomUUID()
     const data = {
@@ -95,6 +106,48 @@ function keeperSuite(t: Test, keeper: SessionKeeper): void {
     )
     t.ok((await Promise.all(old.map((id) => keeper.get(id)))).every((session) => session === null))
   })
+
+  t.test('the sessions of a user are listed, those of others, ended and expired ones are not', async (t) => {
+    const [ada, bob] = [randomUUID(), randomUUID()]
+    const [first, second, ended, over, others] = Array.from({ length: 5 }, () => randomUUID())
+    for (const id of [first, second, ended]) await sessions.set(id!, { id }, { userId: ada, expiresAt: inAnHour() })
+    await sessions.set(over!, {}, { userId: ada, expiresAt: new Date(Date.now() - 1000) })
+    await sessions.set(others!, {}, { userId: bob, expiresAt: inAnHour() })
+    await sessions.destroy(ended!)
+    const list = await sessions.list(ada)
+    t.same(list.map(({ id }) => id).sort(), [first, second].sort())
+    t.same(list.map(({ data }) => data.id).sort(), [first, second].sort())
+    t.same(await sessions.list(randomUUID()), [])
+  })
+
+  t.test('a list lasts as long as the longest of its sessions', async (t) => {
+    const user = randomUUID()
+    const [short, long] = [randomUUID(), randomUUID()]
+    await sessions.set(long, {}, { userId: user, expiresAt: inAnHour() })
+    await sessions.set(short, {}, { userId: user, expiresAt: inAMoment() })
+    await until('the end of the short one', async () => (await sessions.get(short)) === null)
+    t.same(
+      (await sessions.list(user)).map(({ id }) => id),
+      [long],
+    )
+  })
+
+  t.test('a session is replaced and touched only while it is there', async (t) => {
+    const id = randomUUID()
+    await sessions.replace(id, { back: true })
+    await sessions.touch(id)
+    t.equal(await sessions.get(id), null, 'neither makes one')
+    await sessions.set(id, { roles: ['member'] }, { userId, expiresAt: inAnHour() })
+    const before = (await sessions.get(id))!.lastUsedAt
+    await until('a later moment', () => Date.now() > before.getTime() + 5)
+    await sessions.replace(id, { roles: ['admin'] })
+    t.same((await sessions.get(id))!.data, { roles: ['admin'] })
+    t.same((await sessions.get(id))!.lastUsedAt, before, 'to replace it is no use of it')
+    await sessions.touch(id)
+    const touched = (await sessions.get(id))!
+    t.ok(touched.lastUsedAt > before)
+    t.same(touched.data, { roles: ['admin'] })
+  })
 }
 
 t.test('sessions in PostgreSQL', async (t) => {
@@ -110,8 +163,9 @@ t.test('sessions in PostgreSQL', async (t) => {
 
   t.test('what is over is removed as new sessions come', async (t) => {
     await sql`delete from seam.sessions`
-    await sql`insert into seam.sessions select 'old-' || i, '{}', now() - interval '1 minute' from generate_series(1, 25) as i`
-    for (const id of ['a', 'b', 'c']) await keeper.set(id, {}, inAnHour())
+    await sql`insert into seam.sessions (id, user_id, data, expires_at)
+      select 'old-' || i, ${randomUUID()}, '{}', now() - interval '1 minute' from generate_series(1, 25) as i`
+    for (const id of ['a', 'b', 'c']) await keeper.set(id, {}, { userId: randomUUID(), expiresAt: inAnHour() })
     const left = await sql`select id from seam.sessions order by id`
     t.same(
       left.map(({ id }) => id),
@@ -131,8 +185,8 @@ t.test('sessions in Redis', async (t) => {
 
   t.test('Redis itself removes what is over', async (t) => {
     await redis.flushdb()
-    await redisKeeper(redis).set('a', {}, inAMoment())
-    t.equal(await redis.dbsize(), 1)
+    await redisKeeper(redis).set('a', {}, { userId: 'x', expiresAt: inAMoment() })
+    t.equal(await redis.dbsize(), 2)
     await until('an empty database', async () => (await redis.dbsize()) === 0)
   })
 })

@@ -560,7 +560,11 @@ function deadlines(t: Test, adapter: AdapterUnderTest): void {
 }
 
 function contexts(t: Test, adapter: AdapterUnderTest): void {
-  const identity: Identity = { userId: '01890000-0000-7000-8000-000000000001', roles: ['member', 'admin'] }
+  const identity: Identity = {
+    userId: '01890000-0000-7000-8000-000000000001',
+    roles: ['member', 'admin'],
+    sessionId: '01890000-0000-7000-8000-00000000005e',
+  }
   const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 
   t.test('the user, the request id and the trace go along, also to the second hop', async (t) => {

@@ -91,7 +91,7 @@ const refused: Record<string, Record<string, string>> = {
   'the token of no module': { 'x-seam-service': service({ caller: 'nobody' }) },
   'the token of the platform, which may ask for health only': { 'x-seam-service': service({ caller: 'seam' }) },
   'a bearer token of a user': {
-    authorization: `Bearer ${tokens.user.sign('api', { userId: '01890000-0000-7000-8000-000000000001', roles: ['admin'] })}`,
+    authorization: `Bearer ${tokens.user.sign('api', { userId: '01890000-0000-7000-8000-000000000001', sessionId: '01890000-0000-7000-8000-00000000005e' })}`,
   },
   'a bearer token that is none': { authorization: 'Bearer x.y.z' },
   'an identity, and nothing else': { 'x-seam-identity': tokens.identity.sign('rpc-shelves', { identity: null }) },

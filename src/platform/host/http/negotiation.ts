@@ -1,0 +1,21 @@
+import type { FastifyRequest } from 'fastify'
+import Negotiator from 'negotiator'
+import { SeamError } from '../../kit/errors.ts'
+
+const JSON_TYPES = ['application/json', 'application/problem+json']
+const STREAM_TYPES = ['text/event-stream', ...JSON_TYPES]
+
+/**
+ * Refuses a request whose `Accept` leaves nothing that the route could answer with. Of what others answer (a gateway's
+ * proxied routes have no `allow`), nothing is known here.
+ *
+ * @throws {SeamError} 406
+ */
+export function ensureAcceptable({ headers, routeOptions: { config } }: FastifyRequest): void {
+  const { accept } = headers
+  if (accept === undefined || accept.includes('*/*') || !config.allow || !config.module) return
+  const types = config.stream ? STREAM_TYPES : JSON_TYPES
+  if (new Negotiator({ headers: { accept } }).mediaType(types) !== undefined) return
+  const message = `This is answered as ${types[0]} only.`
+  throw new SeamError({ module: config.module, code: 'NotAcceptable', status: 406, message })
+}

@@ -1,0 +1,111 @@
+import type { Redis } from 'ioredis'
+import type { Sql } from 'postgres'
+
+/** A session as it is kept. */
+export interface KeptSession {
+  readonly id: string
+  readonly data: Readonly<Record<string, unknown>>
+  readonly lastUsedAt: Date
+}
+
+/** A place for sessions: their JSON by id, until they expire; and which ones a user has. */
+export interface SessionKeeper {
+  get(id: string): Promise<KeptSession | null>
+  /** Keeps a session, new or not; it counts as used now. */
+  set(id: string, data: Record<string, unknown>, of: { userId: string; expiresAt: Date }): Promise<void>
+  /** Changes the data of a session, if it is there still. */
+  replace(id: string, data: Record<string, unknown>): Promise<void>
+  /** Notes that a session was used, if it is there still. */
+  touch(id: string): Promise<void>
+  destroy(id: string): Promise<void>
+  /** All sessions of a user. */
+  list(userId: string): Promise<KeptSession[]>
+}
+
+/** Sessions in the table `seam.sessions`; what has expired is removed as new sessions come. */
+export function postgresKeeper(sql: Sql): SessionKeeper {
+  const kept = (row: Record<string, string>): KeptSession => ({
+    id: row.id!,
+    data: JSON.parse(row.data!),
+    lastUsedAt: new Date(row.last_used_at!),
+  })
+  return {
+    async get(id) {
+      const [row] = await sql`
+        select id, data::text, last_used_at::text from seam.sessions where id = ${id} and expires_at > now()`
+      return row ? kept(row) : null
+    },
+    async set(id, data, { userId, expiresAt }) {
+      await sql`
+        with expired as (
+          delete from seam.sessions where id in (
+            select id from seam.sessions where expires_at < now() and id <> ${id} limit 10 for update skip locked))
+        insert into seam.sessions (id, user_id, data, expires_at)
+        values (${id}, ${userId}, ${sql.json(data as never)}, ${expiresAt.toISOString()}::timestamptz)
+        on conflict (id) do update
+        set user_id = excluded.user_id, data = excluded.data, expires_at = excluded.expires_at, last_used_at = now()`
+    },
+    async replace(id, data) {
+      await sql`update seam.sessions set data = ${sql.json(data as never)} where id = ${id}`
+    },
+    async touch(id) {
+      await sql`update seam.sessions set last_used_at = now() where id = ${id}`
+    },
+    async destroy(id) {
+      await sql`delete from seam.sessions where id = ${id}`
+    },
+    async list(userId) {
+      const rows = await sql`
+        select id, data::text, last_used_at::text from seam.sessions where user_id = ${userId} and expires_at > now()`
+      return rows.map((row) => kept(row as Record<string, string>))
+    },
+  }
+}
+
+/** Redis has no command that writes only into a hash that is there, and without that a session could come back from the dead. */
+const WRITE_IF_THERE = "if redis.call('exists', KEYS[1]) == 1 then redis.call('hset', KEYS[1], ARGV[1], ARGV[2]) end"
+
+/**
+ * Sessions in Redis, each a hash under `seam:session:<id>`, and the ids of each user's sessions in a set under
+ * `seam:sessions-of:<user>`, ordered by when they expire. Redis removes what has expired.
+ */
+export function redisKeeper(redis: Redis): SessionKeeper {
+  const key = (id: string) => `seam:session:${id}`
+  const listKey = (userId: string) => `seam:sessions-of:${userId}`
+  const get = async (id: string): Promise<KeptSession | null> => {
+    const { data, lastUsedAt } = await redis.hgetall(key(id))
+    return data ? { id, data: JSON.parse(data), lastUsedAt: new Date(Number(lastUsedAt)) } : null
+  }
+  const writeIfThere = async (id: string, field: string, value: string) => {
+    await redis.eval(WRITE_IF_THERE, 1, key(id), field, value)
+  }
+  return {
+    get,
+    async set(id, data, { userId, expiresAt }) {
+      const until = expiresAt.getTime()
+      // The list first: a session that is not listed could not be ended with the others.
+      await redis
+        .multi()
+        .zadd(listKey(userId), until, id)
+        .zremrangebyscore(listKey(userId), '-inf', Date.now())
+        .pexpireat(listKey(userId), until, 'NX')
+        .pexpireat(listKey(userId), until, 'GT')
+        .exec()
+      await redis
+        .multi()
+        .hset(key(id), { data: JSON.stringify(data), lastUsedAt: Date.now() })
+        .pexpireat(key(id), until)
+        .exec()
+    },
+    replace: (id, data) => writeIfThere(id, 'data', JSON.stringify(data)),
+    touch: (id) => writeIfThere(id, 'lastUsedAt', String(Date.now())),
+    async destroy(id) {
+      await redis.del(key(id))
+    },
+    async list(userId) {
+      const ids = await redis.zrangebyscore(listKey(userId), Date.now(), '+inf')
+      const found = await Promise.all(ids.map(get))
+      return found.filter((session) => session !== null)
+    },
+  }
+}
