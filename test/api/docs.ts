@@ -4,14 +4,23 @@ import type { Api } from './client.ts'
 
 /** The operations of all modules. */
 const OPERATIONS = [
+  'createComment POST /api/posts/{id}/comments',
   'createPost POST /api/posts',
+  'deleteComment DELETE /api/comments/{id}',
+  'deletePost DELETE /api/posts/{id}',
+  'getComment GET /api/comments/{id}',
   'getHealth GET /api/health',
   'getPost GET /api/posts/{id}',
   'getUser GET /api/users/{id}',
+  'listComments GET /api/posts/{id}/comments',
   'listNotifications GET /api/notifications',
   'listPosts GET /api/posts',
+  'listTags GET /api/tags',
   'login POST /api/auth/login',
+  'publishPost POST /api/posts/{id}/publish',
   'register POST /api/auth/register',
+  'updateComment PATCH /api/comments/{id}',
+  'updatePost PATCH /api/posts/{id}',
 ]
 
 let document: string | undefined

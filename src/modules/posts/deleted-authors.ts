@@ -40,32 +40,35 @@ export function clearDeletedAuthors(app: ModuleApp<typeof contract>): { wake(): 
     return removed.length
   }
 
+  /** Removes one batch, or notes that there was nothing left. */
   const clear = async (authorId: string) => {
     // Comments on the posts first: the posts would take all of theirs with them at once.
     const onPosts = sql`
       select comments.id from posts join comments on comments.post_id = posts.id where posts.author_id = ${authorId}::uuid`
     const own = sql`select id from comments where author_id = ${authorId}::uuid`
-    for (const condition of [onPosts, own]) while ((await removeComments(condition)) > 0);
-    while ((await db.transaction((tx) => removePosts(tx, authorId))) > 0);
-    await db.update(authors).set({ clearedAt: sql`now()` }).where(eq(authors.id, authorId))
+    const removed =
+      (await removeComments(onPosts)) ||
+      (await removeComments(own)) ||
+      (await db.transaction((tx) => removePosts(tx, authorId)))
+    if (removed === 0) await db.update(authors).set({ clearedAt: sql`now()` }).where(eq(authors.id, authorId))
   }
 
-  return app.sweep({
+  const sweep = app.sweep({
     name: 'clear deleted authors',
     every: 10_000,
     async run() {
-      for (;;) {
-        const [author] = await db
-          .select({ id: authors.id })
-          .from(authors)
-          .where(and(isNotNull(authors.deletedAt), isNull(authors.clearedAt)))
-          .orderBy(asc(authors.id))
-          .limit(1)
-        if (!author) return
-        await clear(author.id)
-      }
+      const [author] = await db
+        .select({ id: authors.id })
+        .from(authors)
+        .where(and(isNotNull(authors.deletedAt), isNull(authors.clearedAt)))
+        .orderBy(asc(authors.id))
+        .limit(1)
+      if (!author) return
+      await clear(author.id)
+      sweep.wake()
     },
   })
+  return sweep
 }
 
 /** Ids as one parameter, however many they are. */
