@@ -194,6 +194,7 @@ function replaced(text: string, names: Map<string, string>): string {
   return text
     .replace(UUID, (id) => names.get(id) ?? names.get(id.toLowerCase()) ?? '<id>')
     .replace(/\b[\w-]{20,}\.[\w-]{20,}\.[\w-]{20,}\b/g, '<token>')
+    .replace(/("refreshToken": ?")[\w-]{43}/g, '$1<refresh token>')
     .replace(/\bsid=[^;]+/g, 'sid=<session>')
     .replace(/Expires=[^;]+/g, 'Expires=<time>')
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, '<time>')

@@ -18,7 +18,7 @@ const identity: Identity = {
   sessionId: '01890000-0000-7000-8000-00000000005e',
 }
 /** What a user's token says; the roles are the session's. */
-const user = { userId: identity.userId, sessionId: identity.sessionId }
+const subject = { userId: identity.userId, sessionId: identity.sessionId }
 
 const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 const parts = (token: string) => token.split('.').map((part) => Buffer.from(part, 'base64url'))
@@ -33,7 +33,7 @@ function clock(t: Test) {
 }
 
 t.test('what is signed is read, for the same purpose and audience', async (t) => {
-  t.strictSame(tokens.user.verify('api', tokens.user.sign('api', user)), user)
+  t.strictSame(tokens.user.verify('api', tokens.user.sign('api', subject)), subject)
   t.strictSame(tokens.service.verify('users', tokens.service.sign('users', { caller: 'posts' })), { caller: 'posts' })
   t.strictSame(tokens.identity.verify('users', tokens.identity.sign('users', { identity })), { identity })
   t.strictSame(tokens.identity.verify('users', tokens.identity.sign('users', { identity: null })), { identity: null })
@@ -49,7 +49,7 @@ t.test('a token for one audience is worthless at another', async (t) => {
 t.test('a token made for one purpose is worthless for another, even with the same claims', async (t) => {
   const kinds = ['user', 'service', 'identity'] as const
   const keys = { user: 'user token', service: 'service token', identity: 'identity token' }
-  const shapes = { user, service: { caller: 'posts' }, identity: { identity } }
+  const shapes = { user: subject, service: { caller: 'posts' }, identity: { identity } }
   for (const made of kinds) {
     for (const read of kinds) {
       const token = createSigner({ key: keyFor(SECRET, keys[made]), algorithm: 'HS256', expiresIn: 60_000 })({
@@ -65,12 +65,12 @@ t.test('a token made for one purpose is worthless for another, even with the sam
 
 t.test('a token of a system with another secret is worthless', async (t) => {
   const others = systemTokens('another secret, which is also of enough length')
-  t.equal(tokens.user.verify('api', others.user.sign('api', user)), undefined)
+  t.equal(tokens.user.verify('api', others.user.sign('api', subject)), undefined)
 })
 
 t.test('a user token lasts an hour, an internal one a minute, and clocks may differ by five seconds', async (t) => {
   const { at } = clock(t)
-  const user = tokens.user.sign('api', user)
+  const user = tokens.user.sign('api', subject)
   const service = tokens.service.sign('users', { caller: 'posts' })
   const { iat, exp } = payloadOf(user)
   t.equal(exp - iat, USER_TOKEN_LIFETIME)
@@ -118,7 +118,7 @@ t.test('a token that was found good at one audience is still worthless at anothe
 })
 
 t.test('changing a token anywhere makes it worthless', async (t) => {
-  const token = tokens.user.sign('api', user)
+  const token = tokens.user.sign('api', subject)
   t.ok(tokens.user.verify('api', token))
   for (let place = 0; place < token.length - 1; place++) {
     const other = token[place] === 'A' ? 'B' : 'A'
@@ -126,7 +126,7 @@ t.test('changing a token anywhere makes it worthless', async (t) => {
     if (tokens.user.verify('api', changed)) t.fail(`changed at ${place}`)
   }
   const [head, body, mac] = token.split('.') as [string, string, string]
-  const raised = base64({ ...payloadOf(token), claims: { ...user, userId: '01890000-0000-7000-8000-000000000002' } })
+  const raised = base64({ ...payloadOf(token), claims: { ...subject, userId: '01890000-0000-7000-8000-000000000002' } })
   for (const forged of [
     `${head}.${raised}.${mac}`,
     `${head}.${body}.`,
@@ -139,7 +139,7 @@ t.test('changing a token anywhere makes it worthless', async (t) => {
 
 t.test('the token does not choose how it is checked', async (t) => {
   const now = Math.floor(Date.now() / 1000)
-  const payload = base64({ aud: 'api', iat: now, exp: now + 60, claims: user })
+  const payload = base64({ aud: 'api', iat: now, exp: now + 60, claims: subject })
   for (const alg of ['none', 'None', 'NONE', '', undefined]) {
     const head = base64({ typ: 'JWT', alg })
     for (const token of [`${head}.${payload}.`, `${head}.${payload}`, `${head}.${payload}.AAAA`])
@@ -150,21 +150,21 @@ t.test('the token does not choose how it is checked', async (t) => {
   const mac = createHmac('sha256', key).update(unsigned).digest('base64url')
   t.equal(tokens.user.verify('api', `${unsigned}.${mac}`), undefined, 'well signed, and says that it is not')
   const HS512 = createSigner({ key, algorithm: 'HS512', expiresIn: 60_000 })
-  t.equal(tokens.user.verify('api', HS512({ aud: 'api', claims: user })), undefined, 'HS512')
+  t.equal(tokens.user.verify('api', HS512({ aud: 'api', claims: subject })), undefined, 'HS512')
   const { privateKey } = generateKeyPairSync('ed25519')
   const EdDSA = createSigner({ key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, algorithm: 'EdDSA' })
-  t.equal(tokens.user.verify('api', EdDSA({ aud: 'api', exp: now + 60, claims: user })), undefined, 'EdDSA')
+  t.equal(tokens.user.verify('api', EdDSA({ aud: 'api', exp: now + 60, claims: subject })), undefined, 'EdDSA')
 })
 
 t.test('a token says for whom and until when, and carries claims of the right shape', async (t) => {
   const sign = createSigner({ key: keyFor(SECRET, 'user token'), algorithm: 'HS256' })
   const exp = Math.floor(Date.now() / 1000) + 60
-  t.strictSame(tokens.user.verify('api', sign({ aud: 'api', exp, claims: user })), user)
+  t.strictSame(tokens.user.verify('api', sign({ aud: 'api', exp, claims: subject })), subject)
   const bad: Record<string, object> = {
-    'no audience': { exp, claims: user },
-    'no end': { aud: 'api', claims: user },
+    'no audience': { exp, claims: subject },
+    'no end': { aud: 'api', claims: subject },
     'no claims': { aud: 'api', exp },
-    'not begun': { aud: 'api', exp: exp + 600, nbf: exp, claims: user },
+    'not begun': { aud: 'api', exp: exp + 600, nbf: exp, claims: subject },
     'no session': { aud: 'api', exp, claims: { userId: identity.userId } },
     'roles, which are not its to give': { aud: 'api', exp, claims: identity },
     'an id that is none': { aud: 'api', exp, claims: { ...identity, userId: "' or 1=1" } },
@@ -193,5 +193,5 @@ t.test('an internal token is made anew when half of its life is over, and for ot
 })
 
 t.test('every sign-in gets a token of its own', async (t) => {
-  t.not(tokens.user.sign('api', user), tokens.user.sign('api', user))
+  t.not(tokens.user.sign('api', subject), tokens.user.sign('api', subject))
 })
