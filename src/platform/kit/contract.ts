@@ -70,6 +70,8 @@ type Details<S extends ErrorShape> = S extends { details: infer D extends TSchem
 export interface ErrorClass<S extends ErrorShape = ErrorShape> {
   new (...details: S extends { details: TSchema } ? [details: Details<S>] : []): SeamError<Details<S>>
   readonly shape: S
+  /** Its name in the contract. */
+  readonly code: string
 }
 
 type Errors = Record<string, ErrorShape>
@@ -140,6 +142,7 @@ export function defineContract<
 function errorClass(module: string, code: string, shape: ErrorShape): ErrorClass {
   return class extends SeamError {
     static readonly shape = shape
+    static readonly code = code
     constructor(details?: unknown) {
       super({ module, code, status: shape.status, message: shape.message, details })
     }

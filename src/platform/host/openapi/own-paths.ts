@@ -42,7 +42,15 @@ export const OWN_PATHS = {
       operationId: 'getHealth',
       summary: 'How every module is, wherever it runs',
       tags: ['health'],
-      responses: { 200: answer('Every module is well.'), 503: answer('Some module is not.') },
+      security: [{}],
+      responses: {
+        200: answer('Every module is well.'),
+        429: {
+          description: 'The caller has asked too often.',
+          content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+        },
+        503: answer('Some module is not.'),
+      },
     },
   },
 }
