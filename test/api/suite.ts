@@ -2,6 +2,7 @@ import type { Test } from 'tap'
 import { accounts } from './accounts.ts'
 import { badInput } from './bad-input.ts'
 import { connect, type Target } from './client.ts'
+import { comments } from './comments.ts'
 import { conventions } from './conventions.ts'
 import { docs } from './docs.ts'
 import { watchDrift } from './drift.ts'
@@ -9,8 +10,10 @@ import { notifications } from './notifications.ts'
 import { posts } from './posts.ts'
 import { profile } from './profile.ts'
 import { recovery } from './recovery.ts'
+import { search } from './search.ts'
 import { signIns } from './sign-ins.ts'
 import { story } from './story.ts'
+import { tags } from './tags.ts'
 import { users } from './users.ts'
 
 /** What holds for every running Seam, wherever its modules are: the whole public API, from outside. */
@@ -26,6 +29,9 @@ export async function apiSuite(t: Test, target: Target): Promise<void> {
     profile,
     users,
     posts,
+    comments,
+    search,
+    tags,
     notifications,
     conventions,
     docs,
