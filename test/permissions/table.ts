@@ -19,6 +19,8 @@ export interface Row {
   statuses: readonly number[]
   /** Makes what is asked for anew for each caller, and belongs to the owner (default: the path as it is). */
   ask: (world: World) => Promise<Asked> | Asked
+  /** It ends accounts or sessions, so it is asked in a world of its own. */
+  ends: boolean
 }
 
 export interface Asked {
@@ -26,7 +28,12 @@ export interface Asked {
   json?: unknown
 }
 
-const row = (statuses: string, ask: Row['ask']): Row => ({ statuses: statuses.split(/\s+/).map(Number), ask })
+const row = (statuses: string, ask: Row['ask']): Row => ({
+  statuses: statuses.split(/\s+/).map(Number),
+  ask,
+  ends: false,
+})
+const ending = (statuses: string, ask: Row['ask']): Row => ({ ...row(statuses, ask), ends: true })
 
 const NEW_POST = { title: 'Mine', content: 'Hands off.' }
 const subscription = (n: number) => ({
@@ -59,7 +66,7 @@ export const TABLE: Record<string, Row> = {
     path: '/api/auth/refresh',
     json: { refreshToken: await world.refreshToken() },
   })),
-  'POST /api/auth/logout': row('401 204 204 204 204 401 401 401 401', async () => ({ path: '/api/auth/logout' })),
+  'POST /api/auth/logout': ending('401 204 204 204 204 401 401 401 401', async () => ({ path: '/api/auth/logout' })),
   'GET /api/auth/sessions': row('401 200 200 200 200 401 401 401 401', () => ({ path: '/api/auth/sessions' })),
   'DELETE /api/auth/sessions/:id': row('401 404 204 404 404 401 401 401 401', async (world) => ({
     path: `/api/auth/sessions/${await world.otherSession()}`,
@@ -82,7 +89,7 @@ export const TABLE: Record<string, Row> = {
     path: `/api/users/${owner.id}`,
     json: { firstName: 'Renamed' },
   })),
-  'DELETE /api/users/:id': row('401 403 204 403 204 401 401 401 401', ({ owner }) => ({
+  'DELETE /api/users/:id': ending('401 403 204 403 204 401 401 401 401', ({ owner }) => ({
     path: `/api/users/${owner.id}`,
   })),
   'PUT /api/users/:id/roles': row('401 403 403 403 200 401 401 401 401', ({ owner }) => ({
@@ -94,7 +101,7 @@ export const TABLE: Record<string, Row> = {
     path: '/api/profile',
     json: { firstName: 'Self' },
   })),
-  'POST /api/profile/password': row('401 204 204 204 204 401 401 401 401', ({ owner: { password } }) => ({
+  'POST /api/profile/password': ending('401 204 204 204 204 401 401 401 401', ({ owner: { password } }) => ({
     path: '/api/profile/password',
     json: { currentPassword: password, password },
   })),

@@ -3,64 +3,62 @@ import { keyFor, systemTokens } from '../../src/platform/host/identity/tokens.ts
 import { type Api, type Ask, type User, until } from '../api/client.ts'
 import type { Caller } from './table.ts'
 
-type Others = Record<'member' | 'moderator' | 'admin', User>
+type People = Record<'owner' | 'member' | 'moderator' | 'admin' | 'revoked session' | 'deleted user', User>
 
-/** The people and things that one row of the table is asked with. The owner is new for each question, for it may be their last. */
+/** The people and things that the rows of the table are asked with. */
 export class World {
   readonly #api: Api
-  readonly owner: User
-  readonly #others: Others
+  readonly #people: People
 
-  private constructor(api: Api, owner: User, others: Others) {
+  private constructor(api: Api, people: People) {
     this.#api = api
-    this.owner = owner
-    this.#others = others
+    this.#people = people
   }
 
   static async make(api: Api): Promise<World> {
-    const [owner, member, moderator, admin] = await Promise.all([
-      api.register('Owner'),
-      api.register('Member'),
+    const [owner, member, gone, dead, moderator, admin] = await Promise.all([
+      ...['Owner', 'Member', 'Gone', 'Dead'].map((name) => api.register(name)),
       api.admin('moderator'),
       api.admin(),
-    ])
-    return new World(api, owner, { member, moderator, admin })
+    ] as Promise<User>[])
+    const world = new World(api, {
+      owner: owner!,
+      member: member!,
+      moderator: moderator!,
+      admin: admin!,
+      'revoked session': gone!,
+      'deleted user': dead!,
+    })
+    await world.#ok(api.send('POST', '/api/auth/logout', { token: gone!.token }))
+    await world.#ok(api.send('DELETE', `/api/users/${dead!.id}`, { token: dead!.token }))
+    return world
   }
 
-  /** The same world with an owner of its own. */
-  async anew(): Promise<World> {
-    return new World(this.#api, await this.#api.register('Owner'), this.#others)
+  /** The same world with another owner. */
+  async withNewOwner(): Promise<World> {
+    return new World(this.#api, { ...this.#people, owner: await this.#api.register('Owner') })
   }
 
-  /** What a caller shows. Whoever signs out or changes a password does it in a session of their own. */
-  async credentials(caller: Caller, module: string): Promise<Ask> {
+  get owner(): User {
+    return this.#people.owner
+  }
+
+  /** What a caller shows. */
+  credentials(caller: Caller, module: string): Ask {
     const { secret } = this.#api.target
     switch (caller) {
       case 'nobody':
         return {}
-      case 'owner':
-        return { token: this.owner.token }
       case 'internal service':
         return { headers: { 'x-seam-service': systemTokens(secret).service.sign(module, { caller: 'posts' }) } }
       case 'expired token': {
-        const [, payload = ''] = this.owner.token.split('.')
-        const { claims } = JSON.parse(Buffer.from(payload, 'base64url').toString())
         const seconds = Math.floor(Date.now() / 1000)
         const sign = createSigner({ key: keyFor(secret, 'user token'), algorithm: 'HS256' })
+        const claims = claimsOf(this.owner.token)
         return { token: sign({ aud: 'api', claims, iat: seconds - 7200, exp: seconds - 3600 }) }
       }
-      case 'revoked session': {
-        const user = await this.#api.register('Gone')
-        await this.#ok(this.#api.post('/api/auth/logout', undefined, { token: user.token }))
-        return { token: user.token }
-      }
-      case 'deleted user': {
-        const user = await this.#api.register('Dead')
-        await this.#ok(this.#api.send('DELETE', `/api/users/${user.id}`, { token: user.token }))
-        return { token: user.token }
-      }
       default:
-        return { token: await this.#signIn(this.#others[caller]) }
+        return { token: this.#people[caller].token }
     }
   }
 
@@ -85,20 +83,14 @@ export class World {
   }
 
   /** A session of the owner that is not the one with which they ask. */
-  async otherSession(): Promise<string> {
-    const token = await this.#signIn(this.owner)
-    const [, payload = ''] = token.split('.')
-    return JSON.parse(Buffer.from(payload, 'base64url').toString()).claims.sessionId
-  }
+  otherSession = async (): Promise<string> => claimsOf(await this.#signIn(this.owner)).sessionId
 
   async #signIn({ email, password }: User): Promise<string> {
     return (await this.#ok(this.#api.post('/api/auth/login', { email, password }))).token
   }
 
   async #make(path: string, json: object, by: 'owner' | 'admin' = 'owner'): Promise<string> {
-    // The admin's first session has ended when a row has changed their password.
-    const token = by === 'owner' ? this.owner.token : await this.#signIn(this.#others.admin)
-    return (await this.#ok(this.#api.post(path, json, { token }))).data.id
+    return (await this.#ok(this.#api.post(path, json, { token: this.#people[by].token }))).data.id
   }
 
   async #ok(asked: ReturnType<Api['get']>): Promise<any> {
@@ -106,4 +98,9 @@ export class World {
     if (answer.status >= 300) throw new Error(`A row could not be prepared: ${answer.status} ${answer.text}`)
     return answer.body
   }
+}
+
+function claimsOf(token: string): { userId: string; sessionId: string } {
+  const [, payload = ''] = token.split('.')
+  return JSON.parse(Buffer.from(payload, 'base64url').toString()).claims
 }

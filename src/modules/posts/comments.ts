@@ -6,12 +6,12 @@ import { and, asc, eq, gt, newId, sql, type Transaction } from '../../platform/k
 import { NotAnAuthor, writingAuthor } from './authors.ts'
 import { posts as contract } from './contract.ts'
 import { Author } from './post.ts'
-import { authors, comments, posts } from './tables.ts'
+import { authors, comments, literal, posts } from './tables.ts'
 
 /** How much of a comment others are told, in characters. */
 const EXCERPT = 200
-/** Written into the statement, as for lists of posts. */
-const LONGEST = sql.raw('101') as unknown as number
+/** One more than the longest page has. */
+const LONGEST = literal(101)
 
 export const Comment = Type.Object({
   id: Id,

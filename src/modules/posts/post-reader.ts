@@ -2,14 +2,13 @@ import type { ModuleApp } from '../../platform/kit/module.ts'
 import { and, desc, eq, lt, sql } from '../../platform/kit/tables.ts'
 import { posts as contract } from './contract.ts'
 import { isVisible, type Post, type PostRow, postColumns, type Status } from './post.ts'
-import { matches, query, rank, snippet } from './search.ts'
-import { authors, posts, postTags } from './tables.ts'
+import { matches, query, rankOf, snippet } from './search.ts'
+import { authors, literal, posts, postTags } from './tables.ts'
 
-/**
- * Written into the statements and not handed over: what PostgreSQL does not know when it plans, it takes for a tenth of the
- * table. One more than the longest page has.
- */
-const LONGEST = sql.raw('101') as unknown as number
+/** One more than the longest page has. */
+const LONGEST = literal(101)
+/** What matches a search is ranked one by one; where more than these match, the newest are. */
+const RANKED = literal(10_000)
 
 export interface Filter {
   status: Status
@@ -72,11 +71,18 @@ export function postReaderOf(app: ModuleApp<typeof contract>) {
   }
 
   const searchOf = (filter: Filter, goesOn: boolean) => {
-    const found = db
-      .select({ id: posts.id, rank: rank.as('rank') })
+    const newest = db
+      .select({ id: posts.id })
       .from(posts)
       .innerJoin(query, matches)
       .where(and(...conditions(filter)))
+      .orderBy(desc(posts.id))
+      .limit(RANKED)
+      .as('newest')
+    const found = db
+      .select({ id: newest.id, rank: rankOf(newest.id).as('rank') })
+      .from(newest)
+      .innerJoin(query, sql`true`)
       .as('found')
     const page = db
       .select()

@@ -14,6 +14,7 @@ export const searchOf = (q: string): string =>
 export const query = sql`websearch_to_tsquery('english', ${sql.placeholder('q')}) as query`
 export const matches = sql`${posts.search} @@ query`
 /** Words in the title count more than words in the text, those more than tags; and more, the closer they stand together. */
-export const rank = sql<number>`ts_rank_cd(${posts.search}, query)`
+export const rankOf = (id: unknown) =>
+  sql<number>`(select ts_rank_cd(ranked.search, query) from posts as ranked where ranked.id = ${id})`
 /** Where the text has what was searched for. Made for the rows of one page only. */
 export const snippet = sql<string>`snippet_of(${posts.content}, websearch_to_tsquery('english', ${sql.placeholder('q')}))`

@@ -23,6 +23,12 @@ const tsvector = customType<{ data: string }>({ dataType: () => 'tsvector' })
 const bytewise = customType<{ data: string }>({ dataType: () => 'text collate "C"' })
 
 /**
+ * A limit that is written into a statement and not handed over: one that PostgreSQL does not know when it plans, it takes
+ * for a tenth of the table.
+ */
+export const literal = (limit: number): number => sql.raw(String(limit)) as unknown as number
+
+/**
  * What this module knows of users, from their events, so that posts can be read and written while users is away. An author
  * who has deleted their account stays here, without a name, so that nothing that arrives late brings them back.
  */
