@@ -11,6 +11,7 @@ import type { settings } from '../settings.ts'
 export function emailChannel(app: ModuleApp<typeof notifications, typeof settings>): Deliver {
   const { SMTP_URL: url, MAIL_FROM: from } = app.settings
   const domain = /@([^>\s]+)/.exec(from ?? '')?.[1] ?? 'localhost'
+  if (!url) app.log.info('SMTP_URL is not set: mail is kept in the database and goes nowhere')
   let transporter: Promise<Transporter> | undefined
   app.addHook('onClose', async () => (await transporter)?.close())
 
