@@ -2,7 +2,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify from 'fastify'
 import postgres from 'postgres'
 import { Type } from 'typebox'
-import { Post } from '../../src/modules/posts/posts.ts'
+import { Post } from '../../src/modules/posts/post.ts'
 import { Id, Resource } from '../../src/platform/kit/pages.ts'
 import { serve } from '../lib/children.ts'
 

@@ -294,6 +294,13 @@ function accounts({ email }: User): Record<string, Case> {
     'login: a password that is none': login({ email, password: { $ne: null } }, '/password'),
     'login: a password that is too long': login({ email, password: 'x'.repeat(129) }, '/password'),
     'login: a null character': login({ email: `\0${email}`, password: 'correct horse' }, '/email'),
+    'refresh: no token': bad('/api/auth/refresh', {}, '/refreshToken'),
+    'refresh: a token that is none': bad('/api/auth/refresh', { refreshToken: ['x'] }, '/refreshToken'),
+    'refresh: a token that is too long': bad('/api/auth/refresh', { refreshToken: 'x'.repeat(129) }, '/refreshToken'),
+    'verify-email: an empty token': bad('/api/auth/verify-email', { token: '' }, '/token'),
+    'forgot-password: an address that is none': bad('/api/auth/forgot-password', { email: 'x' }, '/email'),
+    'reset-password: everything is missing': bad('/api/auth/reset-password', {}, '/token', '/password'),
+    'reset-password: a short password': bad('/api/auth/reset-password', { token: 'x', password: 'short' }, '/password'),
   }
 }
 

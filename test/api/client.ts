@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { Agent, type Dispatcher } from 'undici'
 import type { TestSmtp } from '../support/smtp.ts'
+import type { Drift } from './drift.ts'
 
 /** A running Seam, whatever it consists of. */
 export interface Target {
@@ -50,6 +51,8 @@ let users = 0
 /** A client that sends what it is told to, bad requests too, and adds no header that it was not given. */
 export class Api {
   readonly target: Target
+  /** Looks at every answer. */
+  drift: Drift | undefined
   readonly #agent = new Agent({ connections: CONNECTIONS, pipelining: 1, headersTimeout: 20_000, bodyTimeout: 20_000 })
 
   constructor(target: Target) {
@@ -79,7 +82,9 @@ export class Api {
       body: json !== undefined ? JSON.stringify(json) : ((body as Buffer | undefined) ?? null),
     })
     const text = await answer.body.text()
-    return { status: answer.statusCode, headers: answer.headers, text, body: parsed(text) }
+    const seen = { status: answer.statusCode, headers: answer.headers, text, body: parsed(text) }
+    this.drift?.look(method, path, seen)
+    return seen
   }
 
   /** Registers somebody whom nobody else knows. */

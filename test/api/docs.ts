@@ -4,14 +4,37 @@ import type { Api } from './client.ts'
 
 /** The operations of all modules. */
 const OPERATIONS = [
+  'changePassword POST /api/profile/password',
+  'changeProfile PATCH /api/profile',
+  'changeUser PATCH /api/users/{id}',
+  'createComment POST /api/posts/{id}/comments',
   'createPost POST /api/posts',
+  'deleteComment DELETE /api/comments/{id}',
+  'deletePost DELETE /api/posts/{id}',
+  'deleteUser DELETE /api/users/{id}',
+  'endSession DELETE /api/auth/sessions/{id}',
+  'forgotPassword POST /api/auth/forgot-password',
+  'getComment GET /api/comments/{id}',
   'getHealth GET /api/health',
   'getPost GET /api/posts/{id}',
+  'getProfile GET /api/profile',
   'getUser GET /api/users/{id}',
+  'listComments GET /api/posts/{id}/comments',
   'listNotifications GET /api/notifications',
   'listPosts GET /api/posts',
+  'listSessions GET /api/auth/sessions',
+  'listTags GET /api/tags',
+  'listUsers GET /api/users',
   'login POST /api/auth/login',
+  'logout POST /api/auth/logout',
+  'publishPost POST /api/posts/{id}/publish',
+  'refresh POST /api/auth/refresh',
   'register POST /api/auth/register',
+  'resetPassword POST /api/auth/reset-password',
+  'setRoles PUT /api/users/{id}/roles',
+  'updateComment PATCH /api/comments/{id}',
+  'updatePost PATCH /api/posts/{id}',
+  'verifyEmail POST /api/auth/verify-email',
 ]
 
 let document: string | undefined

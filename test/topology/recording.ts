@@ -87,6 +87,13 @@ function requests(ada: User, bob: User, posts: string[], draft: string, cursor: 
     ['GET', '/api/posts?'],
     ['GET', '/api/notifications', { token }],
     ['GET', '/api/notifications?unread=true&limit=1', { cookie }],
+    ['GET', '/api/auth/sessions?limit=1', { token }],
+    ['GET', '/api/profile', { token }],
+    ['HEAD', '/api/profile', { cookie }],
+    ['GET', '/api/profile', { token, headers: { 'if-none-match': '*' } }],
+    ['PATCH', '/api/profile', { token, json: { lastName: 'King' } }],
+    ['PATCH', `/api/users/${ada.id}`, { token, json: { lastName: 'Lovelace' }, headers: { 'if-match': '*' } }],
+    ['POST', '/api/auth/forgot-password', { json: { email } }],
     ['GET', '/api/health'],
     ['GET', '/openapi.json'],
     ['HEAD', '/openapi.json'],
@@ -108,6 +115,18 @@ function requests(ada: User, bob: User, posts: string[], draft: string, cursor: 
     ['GET', `/api/users/${ada.id}`, { headers: { 'x-seam-identity': 'forged', 'x-seam-service': 'forged' } }],
     ['POST', '/_seam/users/getUser', { json: { id: ada.id } }],
     ['POST', '/_seam/posts/$health', { json: {}, token }],
+
+    ['GET', '/api/users', { token }],
+    ['PUT', `/api/users/${ada.id}/roles`, { token, json: { roles: ['admin'] } }],
+    ['PATCH', `/api/users/${ada.id}`, { token: bob.token, json: { firstName: 'Eve' } }],
+    ['PATCH', '/api/profile', { token, json: { firstName: 'Late' }, headers: { 'if-match': '"0"' } }],
+    ['PATCH', '/api/profile', { token, json: { email: bob.email } }],
+    ['POST', '/api/profile/password', { token, json: { currentPassword: 'wrong horse', password } }],
+    ['POST', '/api/auth/refresh', { json: { refreshToken: 'x' } }],
+    ['POST', '/api/auth/verify-email', { json: { token: 'x' } }],
+    ['DELETE', `/api/auth/sessions/${NOBODY}`, { token }],
+    ['POST', '/api/auth/logout', { cookie: bob.cookie }],
+    ['GET', '/api/profile', { token: bob.token }],
 
     // What is not there.
     ['GET', `/api/posts/${NOBODY}`],
@@ -194,6 +213,7 @@ function replaced(text: string, names: Map<string, string>): string {
   return text
     .replace(UUID, (id) => names.get(id) ?? names.get(id.toLowerCase()) ?? '<id>')
     .replace(/\b[\w-]{20,}\.[\w-]{20,}\.[\w-]{20,}\b/g, '<token>')
+    .replace(/("refreshToken": ?")[\w-]{43}/g, '$1<refresh token>')
     .replace(/\bsid=[^;]+/g, 'sid=<session>')
     .replace(/Expires=[^;]+/g, 'Expires=<time>')
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, '<time>')

@@ -4,5 +4,6 @@ import { posts } from './contract.ts'
 
 export default defineModule(posts, {
   uses: [users],
+  subscribes: [users.events.userCreated, users.events.userUpdated, users.events.userDeleted],
   plugin: () => import('./plugin.ts'),
 })

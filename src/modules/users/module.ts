@@ -3,7 +3,7 @@ import { posts } from '../posts/contract.ts'
 import { users } from './contract.ts'
 
 export default defineModule(users, {
-  subscribes: [posts.events.postCreated],
+  subscribes: [posts.events.postCreated, posts.events.postDeleted],
   signsIn: true,
   plugin: () => import('./plugin.ts'),
 })

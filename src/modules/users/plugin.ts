@@ -1,26 +1,35 @@
 import { definePlugin } from '../../platform/kit/module.ts'
-import { eq, sql } from '../../platform/kit/tables.ts'
 import { posts } from '../posts/contract.ts'
 import { accountsOf, publicPart } from './accounts.ts'
 import type { users as contract } from './contract.ts'
+import { credentialsOf } from './credentials.ts'
+import { removeExpired } from './expired.ts'
+import { grantTask } from './grant.ts'
 import { authRoutes } from './routes/auth.ts'
+import { profileRoutes } from './routes/profile.ts'
+import { recoveryRoutes } from './routes/recovery.ts'
+import { sessionRoutes } from './routes/sessions.ts'
 import { userRoutes } from './routes/users.ts'
-import { users } from './tables.ts'
+import { signInsOf } from './sign-ins.ts'
 
 export default definePlugin<typeof contract>((app) => {
   const accounts = accountsOf(app)
+  const signIns = signInsOf(app, accounts)
+  const credentials = credentialsOf(app, accounts, signIns)
 
   app.implement({
     getUser: async ({ id }) => publicPart(await accounts.get(id)),
   })
 
-  app.subscribe(posts.events.postCreated, async ({ data }, { tx }) => {
-    await tx
-      .update(users)
-      .set({ postCount: sql`${users.postCount} + 1` })
-      .where(eq(users.id, data.authorId))
-  })
+  app.subscribe(posts.events.postCreated, ({ data }, { tx }) => accounts.countPost(tx, data.authorId, 1))
+  app.subscribe(posts.events.postDeleted, ({ data }, { tx }) => accounts.countPost(tx, data.authorId, -1))
 
-  authRoutes(app, accounts)
+  removeExpired(app)
+  grantTask(app, accounts)
+
+  authRoutes(app, accounts, signIns, credentials)
+  sessionRoutes(app, accounts, signIns)
+  recoveryRoutes(app, credentials)
+  profileRoutes(app, accounts, credentials)
   userRoutes(app, accounts)
 })

@@ -20,7 +20,7 @@ export const Page = <T extends TSchema>(schema: T) =>
 /** The query of every collection: how many (1–100, default 20), and where to go on. */
 export const PageQuery = Type.Object(
   {
-    limit: Type.Integer({ minimum: 1, maximum: 100, default: 20 }),
+    limit: Type.Integer({ minimum: 1, maximum: 100, default: 20, description: 'How many, at most.' }),
     cursor: Type.Optional(Type.String({ maxLength: 512, description: 'What `page.next` of the page before says.' })),
   },
   { additionalProperties: false },
