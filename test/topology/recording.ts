@@ -225,7 +225,7 @@ function linesOf(answer: Answer, names: Map<string, string>): string[] {
   const headers = Object.entries(answer.headers)
     .filter(([name]) => !OWN_TO_THE_CONNECTION.has(name))
     .map(([name, value]) => {
-      if (name === 'ratelimit-reset') return `${name}: <s>`
+      if (name === 'ratelimit') return `${name}: ${String(value).replace(/t=\d+$/, 't=<s>')}`
       // Its digits depend on how long the answers took, and its length with them.
       if (name === 'content-length' && answer.text.includes('"responseTime"')) return `${name}: <n>`
       return `${name}: ${replaced(String(value), names)}`
