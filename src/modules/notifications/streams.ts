@@ -7,6 +7,8 @@ import type { Signal } from './notify.ts'
 
 /** Streams of one user that one process serves at a time. */
 const PER_USER = 5
+/** Streams that one process serves at a time: each has a connection, and those of a gateway are not without end. */
+const IN_ALL = 2_000
 /** Notifications that are read for one user at a time. */
 const BATCH = 100
 /** Users that are looked for in one statement. */
@@ -30,6 +32,7 @@ export class Streams {
   readonly #open = new Map<string, Set<Stream>>()
   readonly #woken = new Set<string>()
   readonly #news: { wake(): void }
+  #count = 0
   #closing = false
 
   constructor(app: ModuleApp<typeof contract>) {
@@ -44,6 +47,11 @@ export class Streams {
     })
   }
 
+  /** Whether this process serves as many as it can. */
+  get isFull(): boolean {
+    return this.#count >= IN_ALL
+  }
+
   /** Whether a user may open one more stream at this process. */
   hasRoomFor(userId: string): boolean {
     return (this.#open.get(userId)?.size ?? 0) < PER_USER
@@ -54,7 +62,9 @@ export class Streams {
     const streams = this.#open.get(userId) ?? new Set()
     const stream = new Stream(after, () => this.#wake(userId))
     this.#open.set(userId, streams.add(stream))
+    this.#count++
     stream.once('close', () => {
+      this.#count--
       streams.delete(stream)
       if (streams.size === 0) this.#open.delete(userId)
     })

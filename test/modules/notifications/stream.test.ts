@@ -265,3 +265,13 @@ t.test('through a gateway', async (t) => {
   t.ok(took < 6_000, `it closes with a stream open, in ${Math.round(took)} ms`)
   t.ok(resumed.ended)
 })
+
+t.test('many streams through a gateway keep nobody from anything else', async (t) => {
+  const s = await scene(t, { outside: ['users', 'posts', 'notifications'] })
+  const readers = await Promise.all(Array.from({ length: 40 }, () => s.stranger()))
+  const streams = await Promise.all(readers.flatMap((reader) => Array.from({ length: 5 }, () => read(s, reader))))
+  t.ok(streams.every(({ status }) => status === 200))
+  const { status } = await s.api.get('/api/notifications', readers[0]!)
+  t.equal(status, 200)
+  for (const stream of streams) stream.leave()
+})

@@ -23,14 +23,14 @@ const HEADERS = {
   'x-accel-buffering': 'no',
 }
 
-const { TooManyStreams } = contract.errors
+const { NoRoomForStreams, TooManyStreams } = contract.errors
 
 /** Notifications as they come. */
 export function streamRoutes(app: ModuleApp<typeof contract>, recipients: Recipients, streams: Streams): void {
   app.get(
     '/api/notifications/stream',
     {
-      config: { allow: 'user', stream: true, throws: [TooManyStreams] },
+      config: { allow: 'user', stream: true, throws: [NoRoomForStreams, TooManyStreams] },
       schema: {
         operationId: 'streamNotifications',
         summary: "The caller's notifications as they come, as server-sent events",
@@ -53,6 +53,7 @@ export function streamRoutes(app: ModuleApp<typeof contract>, recipients: Recipi
       if (request.method === 'HEAD') return reply.headers(HEADERS).send(undefined)
       const wanted = request.headers['last-event-id'] ?? request.query.lastEventId
       const now = (await recipients.get(userId))?.notified ?? 0
+      if (streams.isFull) throw new NoRoomForStreams()
       if (!streams.hasRoomFor(userId)) {
         reply.header('retry-after', '60')
         throw new TooManyStreams()
