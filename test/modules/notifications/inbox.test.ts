@@ -96,6 +96,7 @@ t.test('one can be read, and again; its ETag says when it has changed', async (t
 
 t.test('all can be read at once; unread are those that were not', async (t) => {
   const ada = await person()
+  await received(ada, 1)
   for (const excerpt of ['1', '2', '3']) await comment(ada, excerpt)
   const { body } = await received(ada, 4)
   await api.send('POST', `/api/notifications/${body.data[1].id}/read`, ada)

@@ -86,8 +86,8 @@ t.test('an internal service takes the word of its own system, and of nobody else
     refused(
       t,
       hurry,
-      { status: 503, code: 'DeadlineExceeded', module: 'users', path },
-      'the call that it makes has no time',
+      { status: 503, code: 'DeadlineExceeded', module: 'posts', path },
+      'there is no time to answer',
     )
   })
 
