@@ -1,4 +1,3 @@
-import cookie from '@fastify/cookie'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import type { Config } from './config.ts'
@@ -95,7 +94,6 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     sendSecurityHeaders(api)
     if (config.corsOrigins.length > 0) await api.register(import('@fastify/cors'), { origin: [...config.corsOrigins] })
   }
-  await api.register(cookie)
   authenticate(api, { edge, tokens, sessions })
   if (edge) await limitRequests(api, { perMinute: config.rateLimit, redis: state.redis })
 

@@ -39,7 +39,7 @@ export function sessionsIn(keeper: SessionKeeper, secret: string): Sessions {
   const store = storeOf(keeper)
   return {
     async register(server) {
-      if (!server.hasRequestDecorator('cookies')) await server.register(cookie)
+      await server.register(cookie)
       await server.register(session, {
         secret: signer,
         store,
