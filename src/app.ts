@@ -1,10 +1,10 @@
-import cookie from '@fastify/cookie'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import type { Config } from './config.ts'
 import { BootError } from './platform/host/boot-error.ts'
 import { staticDiscovery } from './platform/host/discovery/static.ts'
 import { authenticate } from './platform/host/edge/authenticate.ts'
+import { allowOrigins } from './platform/host/edge/cors.ts'
 import { serveDocs } from './platform/host/edge/docs.ts'
 import { limitRequests } from './platform/host/edge/limits.ts'
 import { sendSecurityHeaders } from './platform/host/edge/security-headers.ts'
@@ -96,9 +96,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const ops = createOpsServer({ registry, readiness })
   if (edge) {
     sendSecurityHeaders(api)
-    if (config.corsOrigins.length > 0) await api.register(import('@fastify/cors'), { origin: [...config.corsOrigins] })
+    if (config.corsOrigins.length > 0) await allowOrigins(api, config.corsOrigins)
   }
-  await api.register(cookie)
   authenticate(api, { edge, tokens, sessions })
   await limitRequests(api, {
     perMinute: edge ? config.rateLimit : undefined,

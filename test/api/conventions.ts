@@ -136,9 +136,9 @@ export async function conventions(t: Test, api: Api): Promise<void> {
     ]
     for (const { headers } of answers) {
       t.match(headers, {
-        'content-security-policy': /default-src 'self'/,
+        'content-security-policy': "default-src 'none';frame-ancestors 'none'",
         'x-content-type-options': 'nosniff',
-        'x-frame-options': 'SAMEORIGIN',
+        'x-frame-options': 'DENY',
         'strict-transport-security': /max-age=\d+/,
         'referrer-policy': 'no-referrer',
         'cross-origin-resource-policy': 'same-origin',
@@ -167,8 +167,11 @@ export async function conventions(t: Test, api: Api): Promise<void> {
   await t.test('the state of the limit is told', async (t) => {
     const one = await api.get('/api/posts', { token: ada.token })
     const two = await api.get('/api/users/x', { token: ada.token })
-    const left = ({ headers }: Answer) => Number(headers['ratelimit-remaining'])
+    const left = ({ headers }: Answer) => Number(/;r=(\d+)/.exec(String(headers.ratelimit))?.[1])
     t.equal(left(two), left(one) - 1, 'one count for all modules')
-    t.match(one.headers, { 'ratelimit-limit': /^\d+$/, 'ratelimit-reset': /^\d+$/ })
+    t.match(one.headers, {
+      'ratelimit-policy': /^"caller";q=\d+;w=60$/,
+      ratelimit: /^"caller";r=\d+;t=\d+$/,
+    })
   })
 }

@@ -87,6 +87,17 @@ function requests(ada: User, bob: User, posts: string[], draft: string, cursor: 
     ['GET', '/api/posts?'],
     ['GET', '/api/notifications', { token }],
     ['GET', '/api/notifications?unread=true&limit=1', { cookie }],
+    ['GET', `/api/notifications/${NOBODY}`, { token }],
+    ['POST', '/api/notifications/read-all', { cookie }],
+    ['HEAD', '/api/notifications/stream', { token }],
+    ['GET', '/api/notifications/stream', { token, headers: { 'last-event-id': 'x' } }],
+    ['GET', '/api/notifications/stream', { token, headers: { accept: 'application/pdf' } }],
+    ['GET', '/api/notifications/preferences', { token }],
+    ['PUT', '/api/notifications/preferences', { token, json: { phone: '0', kinds: {} } }],
+    ['POST', '/api/email', { token, json: { to: email, subject: 'S', text: 'T' } }],
+    ['GET', `/api/sms/${NOBODY}`, { token }],
+    ['POST', '/api/push/subscriptions', { token, json: { endpoint: 'http://127.0.0.1/', keys: {} } }],
+    ['DELETE', `/api/push/subscriptions/${NOBODY}`, { cookie }],
     ['GET', '/api/auth/sessions?limit=1', { token }],
     ['GET', '/api/profile', { token }],
     ['HEAD', '/api/profile', { cookie }],
@@ -225,7 +236,7 @@ function linesOf(answer: Answer, names: Map<string, string>): string[] {
   const headers = Object.entries(answer.headers)
     .filter(([name]) => !OWN_TO_THE_CONNECTION.has(name))
     .map(([name, value]) => {
-      if (name === 'ratelimit-reset') return `${name}: <s>`
+      if (name === 'ratelimit') return `${name}: ${String(value).replace(/t=\d+$/, 't=<s>')}`
       // Its digits depend on how long the answers took, and its length with them.
       if (name === 'content-length' && answer.text.includes('"responseTime"')) return `${name}: <n>`
       return `${name}: ${replaced(String(value), names)}`

@@ -1,9 +1,10 @@
-import { createHash } from 'node:crypto'
+import { createHmac } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { BadInput, IdempotencyKeyReused } from '../kit/errors.ts'
+import { BadInput, IdempotencyKeyReused, IdempotencyResultLost } from '../kit/errors.ts'
 import type { ModuleServices } from '../kit/module.ts'
 import { type Database, sql, type Transaction } from '../kit/tables.ts'
-import { sealFor } from './identity/seal.ts'
+import { type Seal, sealFor } from './identity/seal.ts'
+import { keyFor } from './identity/tokens.ts'
 
 /** 1 to 255 characters of ASCII that can be seen. */
 const KEY = /^[\x21-\x7e]{1,255}$/
@@ -19,6 +20,7 @@ const LIFETIME = sql`interval '24 hours'`
 export function onceIn(module: string, options: { db: Database; secret: string }): ModuleServices['once'] {
   const { db } = options
   const seal = sealFor(options.secret, `idempotency of ${module}`)
+  const fingerprintKey = keyFor(options.secret, `fingerprints of ${module}`)
 
   return async <T>(request: FastifyRequest, reply: FastifyReply, work: (tx: Transaction) => Promise<T>): Promise<T> => {
     if (!request.routeOptions.config.idempotent) throw new TypeError('once() belongs in routes that are idempotent')
@@ -26,7 +28,7 @@ export function onceIn(module: string, options: { db: Database; secret: string }
     if (key === undefined) return db.transaction(work)
 
     const caller = request.identity?.userId ?? 'anyone'
-    const fingerprint = fingerprintOf(request)
+    const fingerprint = fingerprintOf(request, fingerprintKey)
     const context = `${caller} ${key}`
     return db.transaction(async (tx) => {
       const claimed = await tx.execute(sql`
@@ -41,14 +43,16 @@ export function onceIn(module: string, options: { db: Database; secret: string }
         where known.created_at < now() - ${LIFETIME}
         returning 1`)
       if (claimed.length === 0) {
+        // The statement above has waited for the row, and has locked it.
         const [known] = await tx.execute<{ fingerprint: string; result: string }>(
           sql`select fingerprint, result from idempotency_keys where caller = ${caller} and key = ${key}`,
         )
-        if (known?.fingerprint !== fingerprint) throw new IdempotencyKeyReused()
+        const result = opened(seal, known!.result, context)
+        if (known!.fingerprint !== fingerprint) throw new IdempotencyKeyReused()
         reply.header('idempotency-replayed', 'true')
-        return JSON.parse(seal.open(known.result, context)) as T
+        return JSON.parse(result) as T
       }
-      const result = JSON.stringify(await work(tx))
+      const result = JSON.stringify(await work(tx)) ?? 'null'
       await tx.execute(
         sql`update idempotency_keys set result = ${seal.close(result, context)} where caller = ${caller} and key = ${key}`,
       )
@@ -67,7 +71,17 @@ function keyOf(request: FastifyRequest, module: string): string | undefined {
   ])
 }
 
-const fingerprintOf = ({ method, url, body }: FastifyRequest): string =>
-  createHash('sha256')
+/** Keyed, since there may be a password in the body, and a plain hash of it could be tried out. */
+const fingerprintOf = ({ method, url, body }: FastifyRequest, key: Buffer): string =>
+  createHmac('sha256', key)
     .update(JSON.stringify([method, url, body ?? null]))
     .digest('base64url')
+
+/** After a change of `SECRET` nothing can be said of a key from before: not even whether it came with the same body. */
+function opened(seal: Seal, result: string, context: string): string {
+  try {
+    return seal.open(result, context)
+  } catch (cause) {
+    throw new IdempotencyResultLost({ cause })
+  }
+}

@@ -2,7 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Sql } from 'postgres'
 import { sql, type Transaction } from '../kit/tables.ts'
 
-type Hear = (message: string | null) => void
+type Hear = (message: string | null) => unknown
 
 /**
  * What the processes that host one module tell each other, over `NOTIFY` of its own database: heard when the transaction
@@ -37,12 +37,9 @@ export class Signals {
   }
 
   #tell(message: string | null): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(message)
-      } catch (error) {
-        this.#log.error({ err: error }, 'a signal was heard and could not be followed')
-      }
-    }
+    for (const listener of this.#listeners)
+      Promise.try(listener, message).catch((error) =>
+        this.#log.error({ err: error }, 'a signal was heard and could not be followed'),
+      )
   }
 }

@@ -92,6 +92,22 @@ export class IdempotencyKeyReused extends SeamError {
   }
 }
 
+/** 422: this was done, and what came out of it cannot be read any more, because `SECRET` has changed since. */
+export class IdempotencyResultLost extends SeamError {
+  constructor(options?: ErrorOptions) {
+    super(
+      {
+        module: 'seam',
+        code: 'IdempotencyResultLost',
+        status: 422,
+        message:
+          'Something was done for this Idempotency-Key, and the answer cannot be given again. Look whether it is there before you ask with a new key.',
+      },
+      options,
+    )
+  }
+}
+
 /** 429: the caller has asked too often. */
 export class TooManyRequests extends SeamError {
   /** @param seconds until it may be tried again */

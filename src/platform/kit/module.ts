@@ -122,6 +122,7 @@ export interface ModuleServices<C extends Contract = Contract, S extends TObject
    * an ordinary transaction. The result is plain JSON; make the answer from it alone.
    *
    * @throws {IdempotencyKeyReused} when the key came with another path or body before
+   * @throws {IdempotencyResultLost} when `SECRET` has changed since: results are kept sealed under it
    * @example const post = await app.once(request, reply, (tx) => posts.create(tx, author, request.body))
    */
   once<T>(request: FastifyRequest, reply: FastifyReply, work: (tx: Transaction) => Promise<T>): Promise<T>

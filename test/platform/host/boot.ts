@@ -1,4 +1,5 @@
 import pino from 'pino'
+import postgres from 'postgres'
 import type { Test } from 'tap'
 import { type App, buildApp } from '../../../src/app.ts'
 import { readConfig } from '../../../src/config.ts'
@@ -17,20 +18,33 @@ export function moduleOf<C extends Contract>(
 }
 
 /** One database for the applications of one test file. */
-export async function bootWith(t: Test): Promise<{
+export async function bootWith(
+  t: Test,
+  queue: 'postgres' | 'redis' = 'postgres',
+): Promise<{
   /** Builds an application of these modules in one process. */
   build(t: Test, catalogue: readonly Manifest[], env?: Record<string, string>): Promise<App>
   /** Everything that keeps it from starting. */
   faults(catalogue: readonly Manifest[], env?: Record<string, string>): Promise<readonly string[]>
+  /** Variables that say where the database is, and Redis. */
+  env: Record<string, string>
+  /** The database, as its owner. */
+  sql: postgres.Sql
 }> {
-  const state = await freshState('postgres')
-  t.teardown(() => state.close())
+  const state = await freshState(queue)
+  const sql = postgres(state.env.DATABASE_URL!, { max: 2, onnotice: () => {} })
+  t.teardown(async () => {
+    await sql.end()
+    await state.close()
+  })
   const start = (catalogue: readonly Manifest[], env: Record<string, string>) => {
     const defaults = { NODE_ENV: 'test', LOG_LEVEL: 'silent', PORT: '0', OPS_PORT: '0', SECRET: 'x'.repeat(32) }
     const config = readConfig({ ...defaults, ...state.env, ...env }, catalogue)
     return buildApp(config, pino({ level: config.logLevel }))
   }
   return {
+    env: state.env,
+    sql,
     async build(t, catalogue, env = {}) {
       const app = await start(catalogue, env)
       t.teardown(() => app.close())

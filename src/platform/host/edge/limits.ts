@@ -12,7 +12,7 @@ const addressOf = (request: FastifyRequest): string => normalizeIP(request.ip, I
 
 /**
  * Limits how often one caller (a user, else an address) may ask in a minute, and how often anybody may try passwords
- * (routes with `limit`). The counters are shared by all replicas where there is Redis; when Redis fails, requests pass.
+ * (routes with `limit`). Every answer says what is left, in the words of the IETF's draft (draft-ietf-httpapi-ratelimit-headers). The counters are shared by all replicas where there is Redis; when Redis fails, requests pass.
  *
  * @param options.perMinute undefined: only attempts are counted here, since an edge in front has counted the requests.
  *   What another process of the system has counted is not counted again.
@@ -21,18 +21,29 @@ export async function limitRequests(
   server: FastifyInstance,
   options: { perMinute: number | undefined; attemptsPerMinute: number; redis: Redis | undefined },
 ): Promise<void> {
+  const { perMinute } = options
   await server.register(rateLimit, {
-    global: options.perMinute !== undefined,
-    max: options.perMinute ?? options.attemptsPerMinute,
+    global: false,
     timeWindow: MINUTE,
     nameSpace: 'seam:limit:',
     ...(options.redis && { redis: options.redis }),
     skipOnError: true,
-    keyGenerator: (request) => request.identity?.userId ?? addressOf(request),
-    allowList: (request) => request.vouched,
-    enableDraftSpec: true,
-    errorResponseBuilder: (_request, { ttl }) => new TooManyRequests(Math.ceil(ttl / 1000)),
   })
+  if (perMinute !== undefined) {
+    const count = server.createRateLimit({
+      max: perMinute,
+      keyGenerator: (request) => request.identity?.userId ?? addressOf(request),
+    })
+    const policy = `"caller";q=${perMinute};w=${MINUTE / 1000}`
+    server.addHook('onRequest', async (request, reply) => {
+      if (request.vouched) return
+      const counted = await count(request)
+      if (counted.isAllowed) return
+      reply.header('ratelimit-policy', policy)
+      reply.header('ratelimit', `"caller";r=${counted.remaining};t=${counted.ttlInSeconds}`)
+      refuseIfTooOften(counted, reply)
+    })
+  }
   server.addHook('onRoute', (route) => {
     const { limit } = route.config ?? {}
     if (!limit) return
@@ -57,8 +68,13 @@ function attempts(
   })
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const counted = await count(request)
-    if (counted.isAllowed || !counted.isExceeded) return
-    reply.header('retry-after', counted.ttlInSeconds)
-    throw new TooManyRequests(counted.ttlInSeconds)
+    if (!counted.isAllowed) refuseIfTooOften(counted, reply)
   }
+}
+
+/** @throws {TooManyRequests} */
+function refuseIfTooOften(counted: { isExceeded: boolean; ttlInSeconds: number }, reply: FastifyReply): void {
+  if (!counted.isExceeded) return
+  reply.header('retry-after', counted.ttlInSeconds)
+  throw new TooManyRequests(counted.ttlInSeconds)
 }

@@ -1,6 +1,7 @@
 import { brotliCompress, constants, gzip } from 'node:zlib'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import Negotiator from 'negotiator'
+import { addVary } from './vary.ts'
 
 /** Answers shorter than this, in characters, would not become smaller to speak of. */
 const THRESHOLD = 1024
@@ -21,7 +22,7 @@ const ENCODINGS = Object.keys(COMPRESSORS)
 export function compressAnswers(server: FastifyInstance): void {
   server.addHook('onSend', (request, reply, payload, done) => {
     if (typeof payload !== 'string' || payload.length < THRESHOLD) return done(null, payload)
-    addVary(reply)
+    addVary(reply, 'accept-encoding')
     const accepted = request.headers['accept-encoding']
     if (accepted === undefined || reply.hasHeader('content-encoding')) return done(null, payload)
     const offered = new Negotiator({ headers: { 'accept-encoding': String(accepted) } }).encodings(ENCODINGS)
@@ -29,14 +30,11 @@ export function compressAnswers(server: FastifyInstance): void {
     const compress = encoding && COMPRESSORS[encoding]
     if (!compress) return done(null, payload)
     compress(payload, (error, result) => {
+      // The deadline has passed meanwhile, and was answered.
+      if (reply.raw.headersSent) return
       if (error) return done(error)
       reply.header('content-encoding', encoding).removeHeader('content-length')
       done(null, result)
     })
   })
-}
-
-function addVary(reply: FastifyReply): void {
-  const vary = reply.getHeader('vary')
-  reply.header('vary', vary ? `${vary}, accept-encoding` : 'accept-encoding')
 }

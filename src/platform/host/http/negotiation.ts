@@ -13,7 +13,7 @@ const STREAM_TYPES = ['text/event-stream', ...JSON_TYPES]
  */
 export function ensureAcceptable({ headers, routeOptions: { config } }: FastifyRequest): void {
   const { accept } = headers
-  if (accept === undefined || accept.includes('*/*') || !config.allow || !config.module) return
+  if (accept === undefined || accept === '*/*' || !config.allow || !config.module) return
   const types = config.stream ? STREAM_TYPES : JSON_TYPES
   if (new Negotiator({ headers: { accept } }).mediaType(types) !== undefined) return
   const message = `This is answered as ${types[0]} only.`

@@ -101,17 +101,19 @@ export function createServer(options: {
   return server
 }
 
-/** When the deadline has passed, whoever asked hears so, whatever the route still waits for. */
+/**
+ * When the deadline has passed, whoever asked hears so, whatever the route still waits for. An answer that has begun is cut
+ * off, unless it is one of events, which go on and on: a gateway learns only from the answer that it is one.
+ */
 function answerLate(request: FastifyRequest, reply: FastifyReply): void {
-  if (reply.raw.destroyed || reply.raw.writableEnded) return
-  if (reply.sent) cutOff(reply)
+  const { raw } = reply
+  if (raw.destroyed || raw.writableEnded || isOfEvents(reply)) return
+  if (reply.sent || raw.headersSent) raw.destroy()
   else sendProblem(new DeadlineExceeded(request.routeOptions.config.module ?? 'seam'), request, reply)
 }
 
-/** An answer that has begun must end with the request, unless it is one of events, which go on and on. */
-function cutOff(reply: FastifyReply): void {
-  if (!String(reply.getHeader('content-type')).startsWith('text/event-stream')) reply.raw.destroy()
-}
+const isOfEvents = (reply: FastifyReply): boolean =>
+  String(reply.getHeader('content-type')).startsWith('text/event-stream')
 
 /** The most parts (values in objects and arrays, at any depth) of a body in which all faults are looked for. */
 const MANY_PARTS = 1_000
