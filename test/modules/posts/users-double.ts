@@ -18,13 +18,13 @@ export class UsersDouble {
   /** Whom `getUser` was asked for. */
   readonly asked: string[] = []
   /** What the posts module has told. */
-  readonly heard: { name: string; data: { postId: string; authorId: string } }[] = []
+  readonly heard: { name: string; data: { postId: string; authorId: string; [more: string]: unknown } }[] = []
   #app: ModuleApp<typeof users> | undefined
 
   /** This in place of users, and posts. */
   get catalogue(): readonly Manifest[] {
     const double = defineModule(users, {
-      subscribes: [posts.events.postCreated, posts.events.postDeleted],
+      subscribes: Object.values(posts.events),
       signsIn: true,
       plugin: async () => ({ default: definePlugin<typeof users>((app) => this.#build(app)) }),
     })
@@ -55,7 +55,7 @@ export class UsersDouble {
         return { id, ...name, postCount: 0, createdAt: new Date().toISOString() }
       },
     })
-    for (const event of [posts.events.postCreated, posts.events.postDeleted])
+    for (const event of Object.values(posts.events))
       app.subscribe(event, async ({ name, data }) => void this.heard.push({ name, data }))
     app.post(
       '/api/auth/login',
