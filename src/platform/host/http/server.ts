@@ -1,6 +1,7 @@
 import fastify, {
   errorCodes,
   type FastifyBaseLogger,
+  type FastifyContextConfig,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
@@ -12,6 +13,7 @@ import { RequestContext, requestIdOf } from '../request-context.ts'
 import { refuseBrokenRequest } from './broken-requests.ts'
 import { isAmbiguous } from './paths.ts'
 import { notFound, sendProblem } from './problems.ts'
+import { RequestLog } from './request-log.ts'
 import { textFaults } from './text.ts'
 
 /** The largest body that is read, in bytes: 1 MiB. */
@@ -24,6 +26,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** What goes along with this request. */
     context: RequestContext
+    /** The config of its route, kept because `routeOptions` is made anew whenever it is asked for. */
+    routeConfig: FastifyContextConfig
   }
   interface FastifyInstance {
     /** True while the server asks its clients to let go of their connections; see `drain.ts`. */
@@ -41,6 +45,7 @@ export function createServer(options: {
 }): FastifyInstance {
   const server = fastify({
     loggerInstance: options.log,
+    childLoggerFactory: (log, bindings, options) => new RequestLog(() => log.child(bindings, options)),
     logController: new LogController({ requestIdLogLabel: 'requestId', disableRequestLogging: true }),
     trustProxy: options.trustProxy === true || (options.trustProxy.length > 0 && [...options.trustProxy]),
     bodyLimit: BODY_LIMIT,
@@ -66,12 +71,14 @@ export function createServer(options: {
   server.setErrorHandler((error, request, reply) => sendProblem(error, request, reply))
   server.setNotFoundHandler(notFound)
   server.decorateRequest('context', null as unknown as RequestContext)
+  server.decorateRequest('routeConfig', null as unknown as FastifyContextConfig)
   server.decorateRequest('identity', null)
   server.decorate('draining', false)
   server.addHook('onRequest', (request, reply, done) => {
     request.context = RequestContext.of(request)
+    request.routeConfig = request.routeOptions.config
     // Not onRequestAbort: it does not run any more when the body has been read.
-    reply.raw.once('close', () => request.context.end())
+    reply.raw.on('close', () => request.context.end())
     reply.header('x-request-id', request.id)
     if (server.draining) reply.header('connection', 'close')
     done()
@@ -80,16 +87,14 @@ export function createServer(options: {
   server.addHook('preValidation', (request, reply, done) => {
     if (isAmbiguous(request.url)) return done(new NotFound())
     // A calling process ends its call itself, and would not understand a problem.
-    if (!request.routeOptions.config.internal) request.context.await({ expire: () => answerLate(request, reply) })
+    if (!request.routeConfig.internal) request.context.await({ expire: () => answerLate(request, reply) })
     request.context.run(done)
   })
   if (LOGGED.has(options.log.level))
     server.addHook('onResponse', (request, reply, done) => {
-      const { method, url } = request
-      request.log.info(
-        { method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 },
-        'answered',
-      )
+      const { id: requestId, method, url } = request
+      const ms = Math.round(reply.elapsedTime * 10) / 10
+      options.log.info({ requestId, method, url, status: reply.statusCode, ms }, 'answered')
       done()
     })
   return server
