@@ -39,7 +39,7 @@ t.test('at size, what the routes ask for is found by an index, and no table is r
       max: 1,
       fetch_types: false,
       onnotice: () => {},
-      connection: { search_path: module } as {},
+      connection: { search_path: module } as object,
     })
   const connections = { posts: open('posts'), users: open('users') }
   t.teardown(() => Promise.all(Object.values(connections).map((sql) => sql.end({ timeout: 1 }))))
