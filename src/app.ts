@@ -1,4 +1,3 @@
-import cookie from '@fastify/cookie'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import type { Config } from './config.ts'
@@ -99,7 +98,6 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     sendSecurityHeaders(api)
     if (config.corsOrigins.length > 0) await allowOrigins(api, config.corsOrigins)
   }
-  await api.register(cookie)
   authenticate(api, { edge, tokens, sessions })
   await limitRequests(api, {
     perMinute: edge ? config.rateLimit : undefined,

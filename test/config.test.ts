@@ -191,6 +191,12 @@ const bad: Record<string, string[]> = {
   POSTS_URL: ORIGINS,
   NOTIFICATIONS_URL: ORIGINS,
   SMTP_URL: ['hunter2', 'http://u:hunter2@mail', 'smtp://', 'smtp://u:hunter2@mail:99999'],
+  APP_URL: ['app.example.com', 'ftp://h', 'http://h?a=b', 'http://h:99999'],
+  SMS_URL: ['hunter2', 'ftp://u:hunter2@h', 'http://', 'http://u:hunter2@h:99999'],
+  VAPID_PUBLIC_KEY: ['short', `A${'x'.repeat(86)}`],
+  VAPID_PRIVATE_KEY: ['hunter2', `hunter2${'x'.repeat(37)}`],
+  VAPID_SUBJECT: ['admin@example.com', 'http://example.com'],
+  PUSH_PRIVATE_ENDPOINTS: ['yes', '1'],
   MAIL_FROM: ['nobody', '<>', 'a@b\nBcc: c@d', 'A <a@b> <c@d>'],
 }
 

@@ -136,9 +136,9 @@ export async function conventions(t: Test, api: Api): Promise<void> {
     ]
     for (const { headers } of answers) {
       t.match(headers, {
-        'content-security-policy': /default-src 'self'/,
+        'content-security-policy': "default-src 'none';frame-ancestors 'none'",
         'x-content-type-options': 'nosniff',
-        'x-frame-options': 'SAMEORIGIN',
+        'x-frame-options': 'DENY',
         'strict-transport-security': /max-age=\d+/,
         'referrer-policy': 'no-referrer',
         'cross-origin-resource-policy': 'same-origin',

@@ -6,13 +6,16 @@ import { comments } from './comments.ts'
 import { conventions } from './conventions.ts'
 import { docs } from './docs.ts'
 import { watchDrift } from './drift.ts'
+import { messages } from './messages.ts'
 import { notifications } from './notifications.ts'
 import { posts } from './posts.ts'
 import { profile } from './profile.ts'
+import { push } from './push.ts'
 import { recovery } from './recovery.ts'
 import { search } from './search.ts'
 import { signIns } from './sign-ins.ts'
 import { story } from './story.ts'
+import { stream } from './stream.ts'
 import { tags } from './tags.ts'
 import { users } from './users.ts'
 
@@ -33,6 +36,9 @@ export async function apiSuite(t: Test, target: Target): Promise<void> {
     search,
     tags,
     notifications,
+    stream,
+    messages,
+    push,
     conventions,
     docs,
     badInput,

@@ -15,6 +15,8 @@ export interface TopologyOptions {
   /** Variables for all processes. */
   env?: Record<string, string>
   catalogue?: readonly Manifest[]
+  /** What it shares with another topology, so that each is a replica of the other (default: state of its own). */
+  state?: Record<string, string>
   /** `false`: everything is built and nothing listens yet. */
   start?: boolean
 }
@@ -95,7 +97,8 @@ export interface Topology {
 
 /** Starts all processes of a topology as parts of this one, each with listeners of its own. */
 export async function startTopology(options: TopologyOptions = {}): Promise<Topology> {
-  const state = await freshState(options.queue ?? 'postgres')
+  const { state: shared } = options
+  const state = shared ? { env: shared, close: async () => {} } : await freshState(options.queue ?? 'postgres')
   const plan = await planTopology({ ...options, state: state.env })
   const apps = new Map<string, App>()
   const close = async () => {

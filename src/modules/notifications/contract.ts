@@ -10,6 +10,7 @@ export const notifications = defineContract('notifications', {
     RecipientUnknown: { status: 409, message: 'Nothing is known of this user, or not where to send it.' },
     TooManySubscriptions: { status: 409, message: 'This user has as many subscriptions as one may have.' },
     TooManyStreams: { status: 429, message: 'This user has as many open streams as one may have.' },
+    NoRoomForStreams: { status: 503, message: 'As many streams are open as can be served at the moment.' },
   },
   permissions: {
     sendEmail: ['admin'],

@@ -25,7 +25,7 @@ const Filter = Type.Object(
         examples: ['ada love'],
       }),
     ),
-    role: Type.Optional(Role),
+    role: Type.Optional(Type.Enum(Role.enum, { description: 'Only those who have this role.' })),
   },
   { additionalProperties: false },
 )

@@ -1,3 +1,4 @@
+import { parseCookie } from 'cookie'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Forbidden, NotFound, Unauthenticated, Unavailable } from '../../kit/errors.ts'
 import { ensureAllowed, type Identity } from '../../kit/permissions.ts'
@@ -80,8 +81,8 @@ function identify(
   sessions: Sessions,
   done: (error: Error | null, identity: Identity | null) => void,
 ): void {
-  const { authorization } = request.headers
-  const cookie = request.cookies[SESSION_COOKIE]
+  const { authorization, cookie: cookies } = request.headers
+  const cookie = cookies && parseCookie(cookies)[SESSION_COOKIE]
   const away = (cause: unknown) => done(new Unavailable('sessions', { cause }), null)
   if (authorization !== undefined) {
     const [, token] = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization) ?? []

@@ -17,6 +17,9 @@ const readWhole = (_request: FastifyRequest, body: Buffer, done: (error: null, b
 
 const PROBLEM = 'application/problem+json'
 
+/** To one instance of a module, at most. A stream of events has one to itself as long as it lasts, so they must be many. */
+const CONNECTIONS = 4_096
+
 /** What speaks of the connection to the client, and the credentials that have been verified here (the cookie: see below). */
 const KEPT_BACK = [
   'authorization',
@@ -86,7 +89,7 @@ export async function proxyModule(
       config: { module },
       rewritePrefix: prefix,
       undici: {
-        connections: 128,
+        connections: CONNECTIONS,
         pipelining: 1,
         keepAliveTimeout: 4_000,
         connect: { timeout: 2_000 },

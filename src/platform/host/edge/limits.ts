@@ -8,7 +8,9 @@ const MINUTE = 60_000
 const IPV6_NETWORK = 64
 
 /** One address, as far as limits go. */
-const addressOf = (request: FastifyRequest): string => normalizeIP(request.ip, IPV6_NETWORK)
+function addressOf({ ip }: FastifyRequest): string {
+  return ip.includes(':') ? normalizeIP(ip, IPV6_NETWORK) : ip
+}
 
 /**
  * Limits how often one caller (a user, else an address) may ask in a minute, and how often anybody may try passwords

@@ -14,6 +14,7 @@ import { compressAnswers } from './compression.ts'
 import { ensureAcceptable } from './negotiation.ts'
 import { isAmbiguous } from './paths.ts'
 import { notFound, sendProblem } from './problems.ts'
+import { requestLog } from './request-log.ts'
 import { textFaults } from './text.ts'
 
 /** The largest body that is read, in bytes: 1 MiB. */
@@ -53,6 +54,7 @@ export function createServer(options: {
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? crypto.randomUUID(),
+    childLoggerFactory: requestLog,
     frameworkErrors: sendProblem,
     clientErrorHandler: refuseBrokenRequest,
     routerOptions: { maxParamLength: 200 },

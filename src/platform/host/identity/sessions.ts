@@ -60,7 +60,7 @@ export function sessionsIn(
 
   return {
     async register(server) {
-      if (!server.hasRequestDecorator('cookies')) await server.register(cookie)
+      await server.register(cookie)
       await server.register(session, {
         secret: signer,
         store: storeOn(keeper),

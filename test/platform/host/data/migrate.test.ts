@@ -288,9 +288,9 @@ t.test('only what is kept in PostgreSQL is migrated there: with a Redis, no sess
   const env = { ...MIGRATE, DATABASE_URL: url, POSTS_DATABASE_URL: other.url, REDIS_URL: 'redis://127.0.0.1:1' }
   const { code, stdout } = await run('src/migrate.ts', { ...env, MODULES: 'users', POSTS_URL: 'http://127.0.0.1:1' })
   t.equal(code, 0)
-  t.same(
+  t.match(
     stdout.trim().split('\n').sort(),
-    ['notifications', 'posts', 'users'].map((name) => `${name}: applied 0000_init`),
+    ['notifications', 'posts', 'users'].map((name) => new RegExp(`^${name}: applied 0000_init`)),
   )
   const schemas = async (sql: postgres.Sql) =>
     (

@@ -83,12 +83,7 @@ t.test('an internal service takes the word of its own system, and of nobody else
       { title: 'T', content: 'C' },
       { headers: { ...headers, 'x-seam-timeout': '0.001' } },
     )
-    refused(
-      t,
-      hurry,
-      { status: 503, code: 'DeadlineExceeded', module: 'users', path },
-      'the call that it makes has no time',
-    )
+    refused(t, hurry, { status: 503, code: 'DeadlineExceeded', module: 'posts', path }, 'there is no time to answer')
   })
 
   await t.test('a caller that may not call is told that there is nothing', async (t) => {
