@@ -3,7 +3,7 @@ import { posts } from '../posts/contract.ts'
 import { users } from '../users/contract.ts'
 import type { notifications as contract } from './contract.ts'
 import { enqueue } from './delivery.ts'
-import { resetLetter, shortened, welcomeLetter } from './letters.ts'
+import { addressLetter, resetLetter, shortened, welcomeLetter } from './letters.ts'
 import { notifier, type Signal } from './notify.ts'
 import type { Recipients } from './recipients.ts'
 import type { settings } from './settings.ts'
@@ -31,9 +31,12 @@ export function handleEvents(
     afterCommit(wake)
   })
 
-  app.subscribe(users.events.userUpdated, async ({ data, sequence }, { tx }) => {
-    const { userId, email, firstName } = data
+  app.subscribe(users.events.userUpdated, async ({ data, sequence }, { tx, afterCommit }) => {
+    const { userId, email, firstName, verificationToken: token } = data
     await recipients.remember(tx, userId, { email, firstName, sequence })
+    if (token === undefined || (await recipients.isGone(tx, userId))) return
+    await enqueue(tx, { channel: 'email', userId, to: email, ...addressLetter({ firstName, token, appUrl }) })
+    afterCommit(wake)
   })
 
   app.subscribe(users.events.userDeleted, async ({ data: { userId } }, { tx }) => {

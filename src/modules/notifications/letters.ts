@@ -40,6 +40,14 @@ export function welcomeLetter(to: { firstName: string; token: string; appUrl: st
   })
 }
 
+export function addressLetter(to: { firstName: string; token: string; appUrl: string }): Letter {
+  return letter({
+    subject: 'Confirm your address',
+    paragraphs: [`Hello ${to.firstName},`, 'mail of Seam comes to this address now. Please confirm that it is yours.'],
+    action: { label: 'Confirm the address', url: linkTo(to.appUrl, 'verify-email', to.token), token: to.token },
+  })
+}
+
 export function resetLetter(to: { firstName: string; token: string; appUrl: string }): Letter {
   return letter({
     subject: 'Set a new password',

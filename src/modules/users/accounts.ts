@@ -113,7 +113,8 @@ export function accountsOf(app: ModuleApp<typeof contract>) {
     },
 
     /**
-     * Changes a locked account. A new address is not verified, and what was mailed to the old one is worthless.
+     * Changes a locked account. A new address is not verified before the token that is mailed to it comes back, and what was
+     * mailed to the old one is worthless.
      *
      * @throws {EmailTaken}
      */
@@ -129,7 +130,11 @@ export function accountsOf(app: ModuleApp<typeof contract>) {
       }).catch((error) => {
         throw isTaken(error) ? new contract.errors.EmailTaken() : error
       })
-      await app.publish(tx, contract.events.userUpdated, { userId: account.id, ...name })
+      await app.publish(tx, contract.events.userUpdated, {
+        userId: account.id,
+        ...name,
+        ...(moved && { verificationToken: await issueToken(tx, account.id, 'verify-email') }),
+      })
       return changed
     },
 

@@ -37,10 +37,11 @@ export const users = defineContract('users', {
       key: 'userId',
       data: Type.Object({ userId: Id, email: Email, ...Names, verificationToken: Type.String() }),
     }),
+    /** Has a token, as for a new user, when the address is a new one. */
     userUpdated: event('user.updated', {
       version: 1,
       key: 'userId',
-      data: Type.Object({ userId: Id, email: Email, ...Names }),
+      data: Type.Object({ userId: Id, email: Email, ...Names, verificationToken: Type.Optional(Type.String()) }),
     }),
     userDeleted: event('user.deleted', { version: 1, key: 'userId', data: Type.Object({ userId: Id }) }),
     passwordResetRequested: event('user.password-reset-requested', {
