@@ -2,8 +2,13 @@ import type { FastifyRequest } from 'fastify'
 import Negotiator from 'negotiator'
 import { SeamError } from '../../kit/errors.ts'
 
-const JSON_TYPES = ['application/json', 'application/problem+json']
-const STREAM_TYPES = ['text/event-stream', ...JSON_TYPES]
+const JSON_TYPES = inUtf8('application/json', 'application/problem+json')
+const STREAM_TYPES = [...inUtf8('text/event-stream'), ...JSON_TYPES]
+
+/** Some ask for the encoding that it has anyway, and to a negotiator that is another type. */
+function inUtf8(...types: string[]): string[] {
+  return [...types, ...types.map((type) => `${type};charset=utf-8`)]
+}
 
 /**
  * Refuses a request whose `Accept` leaves nothing that the route could answer with. Of what others answer (a gateway's
