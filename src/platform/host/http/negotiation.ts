@@ -16,8 +16,7 @@ function inUtf8(...types: string[]): string[] {
  *
  * @throws {SeamError} 406
  */
-export function ensureAcceptable({ headers, routeOptions: { config } }: FastifyRequest): void {
-  const { accept } = headers
+export function ensureAcceptable({ headers: { accept }, routeConfig: config }: FastifyRequest): void {
   if (accept === undefined || accept === '*/*' || !config.allow || !config.module) return
   const types = config.stream ? STREAM_TYPES : JSON_TYPES
   if (new Negotiator({ headers: { accept } }).mediaType(types) !== undefined) return
