@@ -229,7 +229,7 @@ async function saysAway(
     () => sessions.endAll(randomUUID()),
     () => sessions.setRoles(randomUUID(), []),
   ]
-  for (const what of work) await t.rejects(what(), { code: 'Unavailable' })
+  for (const what of work) await t.rejects(async () => void (await what()), { code: 'Unavailable' })
 }
 
 t.test('while PostgreSQL does not give sessions, whoever needs one is told to come again', async (t) => {
