@@ -223,13 +223,13 @@ async function saysAway(
   t.equal(await status('/api/door/me', bearer('a.b.c')), 401, 'a token that is none needs no sessions')
   const entering = await app.api.inject({ method: 'POST', url: '/api/door/in', payload: somebody() })
   t.equal(entering.statusCode, 503)
-  const work = [
+  const work: (() => Promise<unknown>)[] = [
     () => sessions.list(randomUUID()),
     () => sessions.end(randomUUID(), newId()),
     () => sessions.endAll(randomUUID()),
     () => sessions.setRoles(randomUUID(), []),
   ]
-  for (const what of work) await t.rejects(what(), { code: 'Unavailable' })
+  for (const what of work) await t.rejects(what() as Promise<void>, { code: 'Unavailable' })
 }
 
 t.test('while PostgreSQL does not give sessions, whoever needs one is told to come again', async (t) => {
