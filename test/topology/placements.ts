@@ -30,10 +30,10 @@ export const nameOf = (outside: readonly string[]): string =>
  * files run side by side.
  */
 export async function testPlacements(queue: 'postgres' | 'redis', placements: typeof PLACEMENTS): Promise<void> {
-  t.setTimeout(300_000)
+  t.setTimeout(180_000)
   for (const outside of placements) {
     await t.test(`${nameOf(outside)}, queues on ${queue}`, async (t) => {
-      t.setTimeout(120_000)
+      t.setTimeout(60_000)
       const smtp = await startSmtp()
       t.teardown(() => smtp.close())
       const topology = await startTopology({ outside, queue, env: { SMTP_URL: smtp.url, SECRET } })
