@@ -24,6 +24,6 @@ try {
     await app.close()
   }
 } catch (error) {
-  console.error(error instanceof BootError ? error.message : `${name}: ${(error as Error).message}`)
+  console.error(error instanceof BootError ? error.message : `${name ?? 'seam'}: ${(error as Error).message}`)
   process.exitCode = 1
 }

@@ -1,7 +1,10 @@
 -- A text as search sees it: words in lower case with a space between them. The server's own parser takes "read/write" for a
 -- file and <b> for nothing, and in a database without a locale it takes quotes and dashes beyond ASCII for letters.
 CREATE FUNCTION "posts"."words"(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN regexp_replace(lower(normalize($1, NFC) COLLATE "unicode"), '[[:space:][:cntrl:][:punct:]<>=+^|~$`]+', ' ', 'g');
+RETURN regexp_replace(
+  lower(CASE WHEN octet_length($1) = length($1) THEN $1 ELSE normalize($1, NFC) END COLLATE "unicode"),
+  -- Spaces beyond ASCII, too; it knows the others itself.
+  '[[:punct:]<>=+^|~$`\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]+', ' ', 'g');
 --> statement-breakpoint
 CREATE FUNCTION "posts"."search_of"(title text, content text, tags text[]) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN setweight(to_tsvector('english', posts.words(title)), 'A')

@@ -73,27 +73,24 @@ export async function fill(databases: Databases, seed: Seed, onProgress: (done: 
       if (status === 'published') authors[author]!++
       return { author, status, random }
     })
+    const tagged = new Map<string, number>()
     const passwordHash = await hashPassword(seed.password)
     await inBatches('users', (from, to) => insertUsers({ users, posts }, seed, range(from, to), passwordHash, authors))
-    await inBatches('posts', (from, to) =>
-      insertPosts(
-        posts,
-        range(from, to).map((n) => {
-          const { author, status, random } = all[n]!
-          return {
-            id: idOf(seed, 'posts', n),
-            author_id: idOf(seed, 'users', author),
-            ...article(random, 2 + skewed(random, 40)),
-            tags: tags(random),
-            status,
-            created_at: timeOf(seed, 'posts', n),
-          }
-        }),
-      ),
-    )
+    await inBatches('posts', (from, to) => {
+      const rows = range(from, to).map((n) => {
+        const { author, status, random } = all[n]!
+        const post = { ...article(random, 2 + skewed(random, 40)), tags: tags(random), status }
+        if (status === 'published') for (const tag of post.tags) tagged.set(tag, (tagged.get(tag) ?? 0) + 1)
+        const author_id = idOf(seed, 'users', author)
+        return { ...post, id: idOf(seed, 'posts', n), author_id, created_at: timeOf(seed, 'posts', n) }
+      })
+      return insertPosts(posts, rows)
+    })
+    const counts = [...tagged].sort().map(([name, count]) => ({ name, count }))
     await posts`
-      insert into posts.tags (name, posts) select tag, count(*) from posts.post_tags group by tag
-      on conflict (name) do update set posts = excluded.posts`
+      insert into posts.tags (name, posts)
+      select name, count from json_to_recordset(${JSON.stringify(counts)}::text::json) as row (name text, count int)
+      on conflict (name) do update set posts = tags.posts + excluded.posts`
     await inBatches('comments', (from, to) =>
       insertComments(
         posts,

@@ -131,6 +131,21 @@ export async function posts(t: Test, api: Api): Promise<void> {
     t.strictSame((await api.get('/api/posts?tag=going')).body.data, [])
   })
 
+  await t.test('moderators delete what others have published, and find no drafts', async (t) => {
+    const moderator = await api.admin('moderator')
+    const { id } = await write(ada, { title: 'Spam' })
+    const said = await api.post(`/api/posts/${id}/comments`, { content: 'Spam, too.' }, bob)
+    for (const path of [String(said.headers.location), `/api/posts/${id}`]) {
+      const json = { content: 'Not theirs.' }
+      refused(t, await api.send('PATCH', path, { token: moderator.token, json }), forbidden(path))
+      t.equal((await api.send('DELETE', path, { token: moderator.token })).status, 204)
+    }
+    const draft = await write(ada, { title: 'Secret', status: 'draft' })
+    const path = `/api/posts/${draft.id}`
+    for (const method of ['GET', 'DELETE'])
+      refused(t, await api.send(method, path, { token: moderator.token }), notFound(path))
+  })
+
   await t.test('a request that is repeated with its key writes one post', async (t) => {
     const eve = await api.register('Eve')
     const ask = { token: eve.token, headers: { 'idempotency-key': 'a key of one post'.replaceAll(' ', '-') } }

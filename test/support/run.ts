@@ -9,8 +9,9 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 export async function run(
   file: string,
   env: Record<string, string | undefined>,
+  args: readonly string[] = [],
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [file], {
+  const child = spawn(process.execPath, [file, ...args], {
     cwd: root,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -45,6 +45,10 @@ export async function record(api: Api): Promise<Exchange[]> {
     () => api.get(`/api/users/${ada.id}`, { token }),
     ({ body }) => body.data.postCount === 3,
   )
+  await until(
+    () => api.get('/api/tags', { token }),
+    ({ body }) => body.data[0]?.count === 3,
+  )
   // When the mail is there, the notification is, too.
   for (const { email } of [ada, bob]) await api.target.smtp.mailTo(email)
   const page = await play('GET', `/api/posts?author=${ada.id}&limit=2`)
@@ -85,6 +89,12 @@ function requests(ada: User, bob: User, posts: string[], draft: string, cursor: 
     ['GET', '/api/posts?tag=w%65aving&limit=1'],
     ['GET', '/api/posts?tag=none'],
     ['GET', '/api/posts?'],
+    ['GET', '/api/posts?status=draft', { token }],
+    ['GET', '/api/posts?q=%C3%9CN%C3%8FC%C3%96D%C3%89+-second&limit=1', { token }],
+    ['GET', '/api/tags?prefix=Weav'],
+    ['PATCH', `/api/posts/${posts[1]}`, { token, json: { title: 'Changed' }, headers: { 'if-match': '*' } }],
+    ['POST', `/api/posts/${posts[1]?.toUpperCase()}/comments`, { token, json: { content: 'Well said.' } }],
+    ['GET', `/api/posts/${posts[1]}/comments?limit=1`],
     ['GET', '/api/notifications', { token }],
     ['GET', '/api/notifications?unread=true&limit=1', { cookie }],
     ['GET', `/api/notifications/${NOBODY}`, { token }],
@@ -150,8 +160,15 @@ function requests(ada: User, bob: User, posts: string[], draft: string, cursor: 
     ['GET', '/api/tags'],
     ['GET', '/api/profile'],
     ['GET', '/api/email'],
-    ['DELETE', `/api/posts/${posts[0]}`, { token }],
-    ['PATCH', `/api/users/${ada.id}`, { token, json: { firstName: 'A' } }],
+    ['PATCH', `/api/posts/${posts[1]}`, { token, json: { title: 'Lost' }, headers: { 'if-match': '"1-1"' } }],
+    ['PATCH', `/api/posts/${posts[1]}`, { token: bob.token, json: { title: 'Taken over' } }],
+    ['POST', `/api/posts/${draft}/publish`, { token: bob.token }],
+    ['GET', `/api/posts/${draft}/comments`],
+    ['DELETE', `/api/posts/${posts[2]}`, { token: bob.token }],
+    ['DELETE', `/api/posts/${posts[2]}`, { token }],
+    ['DELETE', `/api/posts/${posts[2]}`, { token }],
+    // The same name: when another one reaches the posts is not to be said.
+    ['PATCH', `/api/users/${ada.id}`, { token, json: { firstName: 'Ada' } }],
     ['PUT', '/api/auth/login', { json: {} }],
     ['OPTIONS', '/api/posts', { headers: { origin: 'https://else.example', 'access-control-request-method': 'POST' } }],
     ['OPTIONS', '/api/health'],

@@ -35,7 +35,7 @@ export function clearDeletedAuthors(app: ModuleApp<typeof contract>): { wake(): 
 
   const removeComments = async (condition: ReturnType<typeof sql>) => {
     const removed = await db.execute(sql`
-      delete from comments where id in (select id from (${condition} limit ${sql.raw(String(BATCH.comments))}) as some)
+      delete from comments where id in (${condition} limit ${sql.raw(String(BATCH.comments))})
       returning id`)
     return removed.length
   }

@@ -128,3 +128,29 @@ t.test('a schema that JSON cannot follow is refused', async (t) => {
   const oddModule = moduleOf(odd, (app) => app.implement({ ask: () => undefined }))
   t.match(await faults([oddModule]), [/^"boot-odd": the output of its procedure "ask" is no schema for JSON: /])
 })
+
+t.test('tasks are there for operators as declared, and none twice', async (t) => {
+  const task = (name: string) => ({
+    name,
+    usage: '<x>',
+    summary: 'Does it.',
+    run: async ([x]: readonly string[]) => `did ${x}`,
+  })
+  const { tasks } = await build(t, [
+    moduleOf(shop, (app) => {
+      app.implement(procedures)
+      app.task(task('open-shop'))
+    }),
+    moduleOf(till, (app) => app.task(task('open-till'))),
+  ])
+  t.same(
+    tasks.map(({ name }) => name),
+    ['open-shop', 'open-till'],
+  )
+  t.equal(await tasks[1]!.run(['it']), 'did it')
+  const twice = moduleOf(till, (app) => {
+    app.task(task('open'))
+    app.task(task('open'))
+  })
+  t.strictSame(await faults([twice]), ['"boot-till" and "boot-till" both have the task "open".'])
+})

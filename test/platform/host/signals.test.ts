@@ -1,5 +1,5 @@
 import t from 'tap'
-import { defineContract } from '../../../src/platform/kit/contract.ts'
+import { type Contract, defineContract } from '../../../src/platform/kit/contract.ts'
 import type { ModuleServices } from '../../../src/platform/kit/module.ts'
 import { until } from '../../support/until.ts'
 import { bootWith, moduleOf } from './boot.ts'
@@ -8,7 +8,7 @@ const bell = defineContract('signals-bell', {})
 const { build, sql } = await bootWith(t)
 
 /** A process with a module that notes what it hears. */
-async function open(t: Parameters<typeof build>[0], contract = bell) {
+async function open(t: Parameters<typeof build>[0], contract: Contract = bell) {
   const heard: (string | null)[] = []
   let services: ModuleServices | undefined
   const module = moduleOf(contract, (app) => {

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { parseCookie } from 'cookie'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Forbidden, NotFound, Unauthenticated, Unavailable } from '../../kit/errors.ts'
@@ -21,6 +22,7 @@ declare module 'fastify' {
   }
 }
 
+const OWN_HEADERS = [IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER]
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
@@ -41,7 +43,7 @@ export function authenticate(
   server.addHook('onRequest', (request, _reply, done) => {
     // Before any credentials or body are looked at: so answer also the addresses that exist only between processes.
     if (request.is404) return done(new NotFound())
-    const { module, internal } = request.routeOptions.config
+    const { module, internal } = request.routeConfig
     if (internal) {
       request.vouched = true
       return done()
@@ -55,7 +57,7 @@ export function authenticate(
     if (!module) return admit(null)
     const vouched = vouchedIdentity(request, module, tokens)
     const timeout = request.headers[TIMEOUT_HEADER]
-    for (const header of [IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER]) delete request.headers[header]
+    dropOwnHeaders(request.headers)
     if (vouched) {
       request.vouched = true
       request.context = RequestContext.of(request, timeout)
@@ -65,9 +67,14 @@ export function authenticate(
     else done(new Unauthenticated('This service answers only processes of its own system.'))
   })
   server.addHook('preValidation', (request, _reply, done) => {
-    ensureAllowed(request.routeOptions.config.allow ?? 'anyone', request.identity)
+    ensureAllowed(request.routeConfig.allow ?? 'anyone', request.identity)
     done()
   })
+}
+
+/** Deletes only what is there: `delete` is slow, and takes its time also for what is not. */
+function dropOwnHeaders(headers: IncomingHttpHeaders): void {
+  for (const header of OWN_HEADERS) if (header in headers) delete headers[header]
 }
 
 function vouchedIdentity(request: FastifyRequest, module: string, tokens: SystemTokens) {

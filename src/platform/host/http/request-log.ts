@@ -1,59 +1,66 @@
 import type { FastifyBaseLogger } from 'fastify'
 
-type Level = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
+type Level = Exclude<keyof FastifyBaseLogger, 'level' | 'child'>
 
 /**
- * The log of one request: a child of the process's log that is made when it is first written to. Most requests write nothing,
- * and to make a child takes as long as to check who asks.
+ * The log of one request: a child of the process's log that is made when something is first logged. Most requests log
+ * nothing, and making a child took longer than finding the route.
  */
-class RequestLog {
-  readonly #parent: FastifyBaseLogger
-  readonly #bindings: Record<string, unknown>
-  #child: FastifyBaseLogger | undefined
+export class RequestLog implements FastifyBaseLogger {
+  readonly #make: () => FastifyBaseLogger
+  #log: FastifyBaseLogger | undefined
 
-  constructor(parent: FastifyBaseLogger, bindings: Record<string, unknown>) {
-    this.#parent = parent
-    this.#bindings = bindings
+  constructor(make: () => FastifyBaseLogger) {
+    this.#make = make
   }
 
   get level() {
-    return this.#parent.level
-  }
-  fatal(...said: unknown[]) {
-    this.#write('fatal', said)
-  }
-  error(...said: unknown[]) {
-    this.#write('error', said)
-  }
-  warn(...said: unknown[]) {
-    this.#write('warn', said)
-  }
-  info(...said: unknown[]) {
-    this.#write('info', said)
-  }
-  debug(...said: unknown[]) {
-    this.#write('debug', said)
-  }
-  trace(...said: unknown[]) {
-    this.#write('trace', said)
-  }
-  silent() {}
-  child(bindings: Record<string, unknown>) {
-    return this.#made().child(bindings)
+    return this.#child().level
   }
 
-  #made(): FastifyBaseLogger {
-    this.#child ??= this.#parent.child(this.#bindings)
-    return this.#child
+  set level(level) {
+    this.#child().level = level
   }
 
-  #write(level: Level, said: unknown[]): void {
-    const log = this.#made()
-    const write = log[level] as (...said: unknown[]) => void
-    write.apply(log, said)
+  child(...of: Parameters<FastifyBaseLogger['child']>): FastifyBaseLogger {
+    return this.#child().child(...of)
+  }
+
+  trace(...line: unknown[]): void {
+    this.#write('trace', line)
+  }
+
+  debug(...line: unknown[]): void {
+    this.#write('debug', line)
+  }
+
+  info(...line: unknown[]): void {
+    this.#write('info', line)
+  }
+
+  warn(...line: unknown[]): void {
+    this.#write('warn', line)
+  }
+
+  error(...line: unknown[]): void {
+    this.#write('error', line)
+  }
+
+  fatal(...line: unknown[]): void {
+    this.#write('fatal', line)
+  }
+
+  silent(...line: unknown[]): void {
+    this.#write('silent', line)
+  }
+
+  #write(level: Level, line: unknown[]): void {
+    const log = this.#child()
+    Reflect.apply(log[level], log, line)
+  }
+
+  #child(): FastifyBaseLogger {
+    this.#log ??= this.#make()
+    return this.#log
   }
 }
-
-/** For Fastify's `childLoggerFactory`. */
-export const requestLog = (parent: FastifyBaseLogger, bindings: Record<string, unknown>): FastifyBaseLogger =>
-  new RequestLog(parent, bindings) as unknown as FastifyBaseLogger

@@ -1,6 +1,7 @@
 import fastify, {
   errorCodes,
   type FastifyBaseLogger,
+  type FastifyContextConfig,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
@@ -14,7 +15,7 @@ import { compressAnswers } from './compression.ts'
 import { ensureAcceptable } from './negotiation.ts'
 import { isAmbiguous } from './paths.ts'
 import { notFound, sendProblem } from './problems.ts'
-import { requestLog } from './request-log.ts'
+import { RequestLog } from './request-log.ts'
 import { textFaults } from './text.ts'
 
 /** The largest body that is read, in bytes: 1 MiB. */
@@ -27,6 +28,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** What goes along with this request. */
     context: RequestContext
+    /** The config of its route, kept because `routeOptions` is made anew whenever it is asked for. */
+    routeConfig: FastifyContextConfig
   }
   interface FastifyInstance {
     /** True while the server asks its clients to let go of their connections; see `drain.ts`. */
@@ -44,6 +47,7 @@ export function createServer(options: {
 }): FastifyInstance {
   const server = fastify({
     loggerInstance: options.log,
+    childLoggerFactory: (log, bindings, options) => new RequestLog(() => log.child(bindings, options)),
     logController: new LogController({ requestIdLogLabel: 'requestId', disableRequestLogging: true }),
     trustProxy: options.trustProxy === true || (options.trustProxy.length > 0 && [...options.trustProxy]),
     bodyLimit: BODY_LIMIT,
@@ -54,7 +58,6 @@ export function createServer(options: {
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? crypto.randomUUID(),
-    childLoggerFactory: requestLog,
     frameworkErrors: sendProblem,
     clientErrorHandler: refuseBrokenRequest,
     routerOptions: { maxParamLength: 200 },
@@ -70,13 +73,15 @@ export function createServer(options: {
   server.setErrorHandler((error, request, reply) => sendProblem(error, request, reply))
   server.setNotFoundHandler(notFound)
   server.decorateRequest('context', null as unknown as RequestContext)
+  server.decorateRequest('routeConfig', null as unknown as FastifyContextConfig)
   server.decorateRequest('identity', null)
   server.decorateRequest('ownerKnown', false)
   server.decorate('draining', false)
   server.addHook('onRequest', (request, reply, done) => {
     request.context = RequestContext.of(request)
+    request.routeConfig = request.routeOptions.config
     // Not onRequestAbort: it does not run any more when the body has been read.
-    reply.raw.once('close', () => request.context.end())
+    reply.raw.on('close', () => request.context.end())
     reply.header('x-request-id', request.id)
     if (server.draining) reply.header('connection', 'close')
     done()
@@ -85,7 +90,7 @@ export function createServer(options: {
   server.addHook('preValidation', (request, reply, done) => {
     if (isAmbiguous(request.url)) return done(new NotFound())
     ensureAcceptable(request)
-    const { internal, stream } = request.routeOptions.config
+    const { internal, stream } = request.routeConfig
     // A calling process ends its call itself, and would not understand a problem.
     if (!internal && !stream) request.context.await({ expire: () => answerLate(request, reply) })
     request.context.run(done)
@@ -93,11 +98,9 @@ export function createServer(options: {
   compressAnswers(server)
   if (LOGGED.has(options.log.level))
     server.addHook('onResponse', (request, reply, done) => {
-      const { method, url } = request
-      request.log.info(
-        { method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 },
-        'answered',
-      )
+      const { id: requestId, method, url } = request
+      const ms = Math.round(reply.elapsedTime * 10) / 10
+      options.log.info({ requestId, method, url, status: reply.statusCode, ms }, 'answered')
       done()
     })
   return server
@@ -111,7 +114,7 @@ function answerLate(request: FastifyRequest, reply: FastifyReply): void {
   const { raw } = reply
   if (raw.destroyed || raw.writableEnded || isOfEvents(reply)) return
   if (reply.sent || raw.headersSent) raw.destroy()
-  else sendProblem(new DeadlineExceeded(request.routeOptions.config.module ?? 'seam'), request, reply)
+  else sendProblem(new DeadlineExceeded(request.routeConfig.module ?? 'seam'), request, reply)
 }
 
 const isOfEvents = (reply: FastifyReply): boolean =>

@@ -6,14 +6,14 @@ import type { FastifySchemaValidationError as Finding } from 'fastify'
  */
 export function textFaults(value: unknown): Finding[] {
   const faults: Finding[] = []
-  const left: [value: unknown, path: string][] = [[value, '']]
+  const left: { part: unknown; path: string }[] = [{ part: value, path: '' }]
   for (let next = left.pop(); next; next = left.pop()) {
-    const [part, instancePath] = next
+    const { part, path } = next
     if (typeof part === 'string') {
       const message = faultOf(part)
-      if (message) faults.push({ instancePath, keyword: 'text', schemaPath: '', params: {}, message })
+      if (message) faults.push({ instancePath: path, keyword: 'text', schemaPath: '', params: {}, message })
     } else if (typeof part === 'object' && part !== null) {
-      for (const [key, inner] of Object.entries(part)) left.push([inner, `${instancePath}/${key}`])
+      for (const key in part) left.push({ part: (part as Record<string, unknown>)[key], path: `${path}/${key}` })
     }
   }
   return faults

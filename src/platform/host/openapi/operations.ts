@@ -138,7 +138,7 @@ function refusals(operation: Operation, method: string, config: FastifyContextCo
   const own = Map.groupBy(config.throws ?? [], ({ shape }) => shape.status)
   const body = operation.requestBody !== undefined
   const statuses = [
-    ...(hasInput || body ? [400] : []),
+    ...(hasInput || body || method !== 'get' ? [400] : []),
     401,
     // Who uses a cookie may not do so from another site.
     ...(config.allow === 'anyone' && method === 'get' ? [] : [403]),

@@ -90,3 +90,13 @@ t.test('with Redis all edges count together', async (t) => {
   for (let n = 0; n < LIMIT; n++) t.equal((await edges[n % 2]!.get('/api/posts')).status, 200)
   for (const edge of edges) tooMany(t, await edge.get('/api/posts'), '/api/posts')
 })
+
+t.test('an IPv6 network (/64) is one client, and so is an IPv4 address in either of its forms', async (t) => {
+  const api = await limited(t, { env: { TRUST_PROXY: '127.0.0.1' } })
+  const from = (address: string) => api.get('/api/posts', { headers: { 'x-forwarded-for': address } })
+  for (let n = 1; n <= LIMIT; n++) t.equal((await from(`2001:db8:0:1:${n}::9`)).status, 200)
+  tooMany(t, await from('2001:DB8:0:1::1'), '/api/posts')
+  t.equal((await from('2001:db8:0:2::1')).status, 200)
+  for (let n = 1; n <= LIMIT; n++) t.equal((await from(n % 2 ? '9.9.9.1' : '::ffff:9.9.9.1')).status, 200)
+  tooMany(t, await from('::ffff:909:901'), '/api/posts')
+})

@@ -224,12 +224,12 @@ async function saysAway(
   const entering = await app.api.inject({ method: 'POST', url: '/api/door/in', payload: somebody() })
   t.equal(entering.statusCode, 503)
   const work = [
-    sessions.list(randomUUID()),
-    sessions.end(randomUUID(), newId()),
-    sessions.endAll(randomUUID()),
-    sessions.setRoles(randomUUID(), []),
+    () => sessions.list(randomUUID()),
+    () => sessions.end(randomUUID(), newId()),
+    () => sessions.endAll(randomUUID()),
+    () => sessions.setRoles(randomUUID(), []),
   ]
-  for (const what of work) await t.rejects(what, { code: 'Unavailable' })
+  for (const what of work) await t.rejects(async () => void (await what()), { code: 'Unavailable' })
 }
 
 t.test('while PostgreSQL does not give sessions, whoever needs one is told to come again', async (t) => {
