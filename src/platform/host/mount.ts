@@ -47,8 +47,10 @@ export async function mountModule(
  */
 export function claimPrefixes(server: FastifyInstance, contract: Contract, routes: readonly RouteOptions[]): void {
   const config = { allow: 'anyone', module: contract.name } as const
-  const known = Map.groupBy(routes, ({ url }) => url)
-  for (const [url, answered] of known) answerOtherMethods(server, url, answered.flatMap(methodsOf), config)
+  // `/:id` and `/:name` are the same address.
+  const known = Map.groupBy(routes, ({ url }) => url.replace(/:\w+/g, ':'))
+  for (const answered of known.values())
+    answerOtherMethods(server, answered[0]!.url, answered.flatMap(methodsOf), config)
   for (const url of contract.routes.flatMap((prefix) => [prefix, `${prefix}/*`])) {
     if (!known.has(url)) server.route({ method: METHODS, url, config, handler: notFound })
   }

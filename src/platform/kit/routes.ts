@@ -17,7 +17,7 @@ export interface RouteConfig {
    * `account` names one.
    */
   limit?: { account?: (request: FastifyRequest) => string | undefined }
-  /** Its answer goes on and on (server-sent events), so it has no deadline. */
+  /** Its answer goes on and on (server-sent events), so only its beginning has a deadline. Begin with something at once. */
   stream?: boolean
 }
 

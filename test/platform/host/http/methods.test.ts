@@ -11,7 +11,8 @@ const module = moduleOf(desk, (app) => {
   app.get('/api/desk', anyone, async () => ({ data: [] }))
   app.post('/api/desk', user, async () => ({}))
   app.get('/api/desk/:id', anyone, async () => ({ data: {} }))
-  app.route({ method: ['PATCH', 'DELETE'], url: '/api/desk/:id', ...user, handler: async () => ({}) })
+  // The same address, whatever the name.
+  app.route({ method: ['PATCH', 'DELETE'], url: '/api/desk/:name', ...user, handler: async () => ({}) })
   app.put('/api/desk/own', user, async () => ({}))
   app.options('/api/desk/own', anyone, async (_request, reply) => reply.header('x-own', 'yes').send({}))
 })

@@ -183,6 +183,17 @@ t.test('sessions in Redis', async (t) => {
   })
   keeperSuite(t, redisKeeper(redis))
 
+  t.test('what was ended leaves nothing behind', async (t) => {
+    await redis.flushdb()
+    const keeper = redisKeeper(redis)
+    const ids = Array.from({ length: 20 }, () => randomUUID())
+    for (const id of ids) await keeper.set(id, {}, { userId: 'x', expiresAt: inAnHour() })
+    await Promise.all(ids.slice(1).map((id) => keeper.destroy(id)))
+    t.same(await redis.zrange('seam:sessions-of:x', '0', '-1'), ids.slice(0, 1))
+    await keeper.destroy(ids[0]!)
+    t.equal(await redis.dbsize(), 0)
+  })
+
   t.test('Redis itself removes what is over', async (t) => {
     await redis.flushdb()
     await redisKeeper(redis).set('a', {}, { userId: 'x', expiresAt: inAMoment() })
