@@ -99,7 +99,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     if (config.corsOrigins.length > 0) await allowOrigins(api, config.corsOrigins)
   }
   authenticate(api, { edge, tokens, sessions })
-  await limitRequests(api, {
+  limitRequests(api, {
     perMinute: edge ? config.rateLimit : undefined,
     attemptsPerMinute: config.loginLimit,
     redis: state.redis,

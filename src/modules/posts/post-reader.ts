@@ -1,3 +1,4 @@
+import { batched } from '../../platform/kit/batched.ts'
 import type { ModuleApp } from '../../platform/kit/module.ts'
 import { and, desc, eq, lt, sql } from '../../platform/kit/tables.ts'
 import { posts as contract } from './contract.ts'
@@ -28,12 +29,15 @@ export type PostReader = ReturnType<typeof postReaderOf>
 export function postReaderOf(app: ModuleApp<typeof contract>) {
   const { db } = app
   const given = sql.placeholder
-  const byId = db
+  const byIds = db
     .select(postColumns)
     .from(posts)
     .innerJoin(authors, eq(posts.authorId, authors.id))
-    .where(eq(posts.id, given('id')))
-    .prepare('post_by_id')
+    .where(sql`${posts.id} = any(${given('ids')}::uuid[])`)
+    .prepare('posts_by_id')
+  const postById = batched(
+    async (ids) => new Map((await byIds.execute({ ids: `{${ids}}` })).map((post) => [post.id, post])),
+  )
 
   const conditions = (filter: Filter) => [
     // Written out, for the indexes that have only the posts of one status.
@@ -121,7 +125,7 @@ export function postReaderOf(app: ModuleApp<typeof contract>) {
   return {
     /** @throws {PostNotFound} also for drafts of others: they exist for their author alone */
     async get(id: string, reader: string | undefined): Promise<PostRow> {
-      const [found] = await byId.execute({ id })
+      const found = await postById(id)
       if (!found || !isVisible(found, reader)) throw new contract.errors.PostNotFound()
       return found
     },

@@ -1,8 +1,9 @@
-import rateLimit, { normalizeIP } from '@fastify/rate-limit'
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import type { Redis } from 'ioredis'
+import ipaddr from 'ipaddr.js'
 import { LruMap } from 'toad-cache'
 import { TooManyRequests } from '../../kit/errors.ts'
+import { type Count, type Counted, countInMemory, countInRedis } from './counters.ts'
 
 const MINUTE = 60_000
 /** How many addresses are remembered, not to be taken apart again. */
@@ -16,73 +17,57 @@ const REMEMBERED = 5_000
  * @param options.perMinute undefined: only attempts are counted here, since an edge in front has counted the requests.
  *   What another process of the system has counted is not counted again.
  */
-export async function limitRequests(
+export function limitRequests(
   server: FastifyInstance,
   options: { perMinute: number | undefined; attemptsPerMinute: number; redis: Redis | undefined },
-): Promise<void> {
-  const { perMinute } = options
+): void {
+  const { perMinute, attemptsPerMinute, redis } = options
+  const count = redis ? countInRedis(redis, MINUTE) : countInMemory(MINUTE)
   const addressOf = networks()
-  await server.register(rateLimit, {
-    global: false,
-    timeWindow: MINUTE,
-    nameSpace: 'seam:limit:',
-    ...(options.redis && { redis: options.redis }),
-    skipOnError: true,
-  })
   if (perMinute !== undefined) {
-    const count = server.createRateLimit({
-      max: perMinute,
-      keyGenerator: (request) => request.identity?.userId ?? addressOf(request),
-    })
     const policy = `"caller";q=${perMinute};w=${MINUTE / 1000}`
-    server.addHook('onRequest', async (request, reply) => {
-      if (request.vouched) return
-      const counted = await count(request)
-      if (counted.isAllowed) return
-      reply.header('ratelimit-policy', policy)
-      reply.header('ratelimit', `"caller";r=${counted.remaining};t=${counted.ttlInSeconds}`)
-      refuseIfTooOften(counted, reply)
+    server.addHook('onRequest', (request, reply, done) => {
+      if (request.vouched) return done()
+      count(request.identity?.userId ?? addressOf(request), (counted) => {
+        if (!counted) return done()
+        reply.header('ratelimit-policy', policy)
+        reply.header('ratelimit', `"caller";r=${Math.max(0, perMinute - counted.count)};t=${counted.left}`)
+        done(refusalOf(counted, perMinute, reply))
+      })
     })
   }
   server.addHook('onRoute', (route) => {
     const { limit } = route.config ?? {}
     if (!limit) return
-    const account = limit.account ? attempts(server, options.attemptsPerMinute, route, limit.account) : undefined
-    const address = attempts(server, options.attemptsPerMinute, route, addressOf)
-    route.preHandler = [...[route.preHandler ?? []].flat(), address, ...(account ? [account] : [])]
+    const counted = [addressOf, ...(limit.account ? [limit.account] : [])]
+    const attempts = counted.map((of) => countAttempts(count, attemptsPerMinute, route, of))
+    route.preHandler = [...[route.preHandler ?? []].flat(), ...attempts]
   })
 }
 
-/** Counts the attempts at one route by what `of` finds in a request. */
-function attempts(
-  server: FastifyInstance,
+/** Counts the attempts at one route by what `of` finds in a request, if it finds anything. */
+function countAttempts(
+  count: Count,
   perMinute: number,
   { url }: RouteOptions,
   of: (request: FastifyRequest) => string | undefined,
-) {
-  const count = server.createRateLimit({
-    max: perMinute,
-    timeWindow: MINUTE,
-    allowList: (request) => of(request) === undefined,
-    keyGenerator: (request) => `${url} ${of(request)}`,
-  })
-  return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    const counted = await count(request)
-    if (!counted.isAllowed) refuseIfTooOften(counted, reply)
+): onRequestHookHandler {
+  return (request, reply, done) => {
+    const key = of(request)
+    if (key === undefined) return done()
+    count(`${url} ${key}`, (counted) => done(counted && refusalOf(counted, perMinute, reply)))
   }
 }
 
-/** @throws {TooManyRequests} */
-function refuseIfTooOften(counted: { isExceeded: boolean; ttlInSeconds: number }, reply: FastifyReply): void {
-  if (!counted.isExceeded) return
-  reply.header('retry-after', counted.ttlInSeconds)
-  throw new TooManyRequests(counted.ttlInSeconds)
+function refusalOf({ count, left }: Counted, allowed: number, reply: FastifyReply): TooManyRequests | undefined {
+  if (count <= allowed) return undefined
+  reply.header('retry-after', left)
+  return new TooManyRequests(left)
 }
 
 /**
  * What a request's address counts as: itself, or in IPv6 its network (/64), for whoever has one address there has them all.
- * IPv4 addresses in the form of IPv6 (`::ffff:192.0.2.1`) are IPv4. The library takes 10 µs to find that out, so it is
- * remembered.
+ * IPv4 addresses in the form of IPv6 (`::ffff:192.0.2.1`) are IPv4. Remembered, because to find it out takes a while.
  */
 function networks(): (request: FastifyRequest) => string {
   const known = new LruMap<string>(REMEMBERED)
@@ -91,7 +76,14 @@ function networks(): (request: FastifyRequest) => string {
     const address = request.ip ?? ''
     if (!address.includes(':')) return address
     let network = known.get(address)
-    if (!network) known.set(address, (network = normalizeIP(address)))
+    if (!network) known.set(address, (network = networkOf(address)))
     return network
   }
+}
+
+function networkOf(address: string): string {
+  if (!ipaddr.isValid(address)) return address
+  const found = ipaddr.process(address)
+  if (!(found instanceof ipaddr.IPv6)) return found.toString()
+  return new ipaddr.IPv6([...found.parts.slice(0, 4), 0, 0, 0, 0]).toString()
 }

@@ -1,6 +1,6 @@
-import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { codeOf, type Problem } from './problems.ts'
+import { STATUS_CODES } from './status-texts.ts'
 
 /** What Node's HTTP parser refuses, by its error codes; anything else is 400. */
 const REFUSALS: Record<string, { status: number; detail: string }> = {

@@ -1,8 +1,8 @@
-import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { BadInput, type Fault, NotFound, SeamError } from '../../kit/errors.ts'
 import { faultsOf } from '../codec.ts'
 import { meaningOf } from '../data/database-errors.ts'
+import { STATUS_CODES } from './status-texts.ts'
 
 /** How an error looks to a consumer of the REST API (RFC 9457). */
 export interface Problem {

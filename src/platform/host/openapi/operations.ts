@@ -1,5 +1,5 @@
-import { STATUS_CODES } from 'node:http'
 import type { FastifyContextConfig } from 'fastify'
+import { STATUS_CODES } from '../http/status-texts.ts'
 
 /** An operation of an OpenAPI document, as far as it is worked on here. */
 export interface Operation {

@@ -36,10 +36,9 @@ function callable(
   const stats = options.statistics.of(options.caller, module, name)
 
   const start = (input: unknown, context: RequestContext): Promise<unknown> => {
-    const started = performance.now()
-    if (context.isOver(started)) return Promise.reject(new DeadlineExceeded(module))
+    if (context.isOver()) return Promise.reject(new DeadlineExceeded(module))
     return new Promise((resolve, reject) => {
-      const call = new PendingCall(module, stats, context, started, resolve, reject)
+      const call = new PendingCall(module, stats, context, resolve, reject)
       context.await(call)
       try {
         Promise.resolve(target.invoke(input, context)).then(
@@ -71,49 +70,48 @@ function callable(
 
 /** A call under way. It ends once: by its answer, or by the deadline; an answer that comes too late is no second end. */
 class PendingCall implements Waiter {
-  previous: Waiter | undefined
-  next: Waiter | undefined
-  readonly #module: string
-  readonly #stats: CallStats
-  readonly #context: RequestContext
-  readonly #started: number
-  readonly #resolve: (output: unknown) => void
-  readonly #reject: (error: Error) => void
-  #over = false
+  previous: Waiter | undefined = undefined
+  next: Waiter | undefined = undefined
+  private readonly module: string
+  private readonly stats: CallStats
+  private readonly context: RequestContext
+  private readonly began: number
+  private readonly resolve: (output: unknown) => void
+  private readonly reject: (error: Error) => void
+  private over = false
 
   constructor(
     module: string,
     stats: CallStats,
     context: RequestContext,
-    started: number,
     resolve: (output: unknown) => void,
     reject: (error: Error) => void,
   ) {
-    this.#module = module
-    this.#stats = stats
-    this.#context = context
-    this.#started = started
-    this.#resolve = resolve
-    this.#reject = reject
+    this.module = module
+    this.stats = stats
+    this.context = context
+    this.began = stats.began()
+    this.resolve = resolve
+    this.reject = reject
   }
 
   answered(output: unknown): void {
-    if (this.#end(false)) this.#resolve(output)
+    if (this.end(false)) this.resolve(output)
   }
 
   failed(error: Error): void {
-    if (this.#end(true)) this.#reject(error)
+    if (this.end(true)) this.reject(error)
   }
 
   expire(): void {
-    this.failed(new DeadlineExceeded(this.#module))
+    this.failed(new DeadlineExceeded(this.module))
   }
 
-  #end(failed: boolean): boolean {
-    if (this.#over) return false
-    this.#over = true
-    this.#context.forget(this)
-    this.#stats.ended(performance.now() - this.#started, failed)
+  private end(failed: boolean): boolean {
+    if (this.over) return false
+    this.over = true
+    this.context.forget(this)
+    this.stats.ended(this.began, failed)
     return true
   }
 }

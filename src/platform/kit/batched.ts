@@ -1,0 +1,25 @@
+import DataLoader from 'dataloader'
+
+/** So many keys are read at once. */
+const LARGEST = 100
+
+/**
+ * Reads by key that are asked for at the same time share one reading: while the process is busy, many requests want one row
+ * each, and a statement for all of them costs little more than for one. Nobody waits for others: what has been asked for
+ * by the end of the event loop's turn is read together, and nothing is kept.
+ *
+ * @param read reads the values of 1 to 100 keys; a key that the map lacks has none. If it fails, it fails for all of them.
+ * @example
+ *   const postById = batched(async (ids: readonly string[]) => new Map((await select(ids)).map((row) => [row.id, row])))
+ *   const post = await postById(id)
+ */
+export function batched<V>(read: (keys: readonly string[]) => Promise<ReadonlyMap<string, V>>) {
+  const loader = new DataLoader<string, V | undefined>(
+    async (keys) => {
+      const values = await read(keys)
+      return keys.map((key) => values.get(key))
+    },
+    { cache: false, maxBatchSize: LARGEST, batchScheduleFn: setImmediate },
+  )
+  return (key: string): Promise<V | undefined> => loader.load(key)
+}
