@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import type { Config } from './config.ts'
+import { Balancer } from './platform/host/balancing/balancer.ts'
 import { BootError } from './platform/host/boot-error.ts'
 import { staticDiscovery } from './platform/host/discovery/static.ts'
 import { authenticate } from './platform/host/edge/authenticate.ts'
@@ -14,13 +15,12 @@ import { drain } from './platform/host/http/drain.ts'
 import { createServer } from './platform/host/http/server.ts'
 import { developmentSecret } from './platform/host/identity/secret.ts'
 import { sessionsIn } from './platform/host/identity/sessions.ts'
-import { systemTokens } from './platform/host/identity/tokens.ts'
+import { type SystemTokens, systemTokens } from './platform/host/identity/tokens.ts'
 import { claimPrefixes, mountModule } from './platform/host/mount.ts'
 import { createOpsServer } from './platform/host/ops/server.ts'
 import { CallStatistics } from './platform/host/rpc/call-stats.ts'
 import { createClient } from './platform/host/rpc/client.ts'
-import type { HttpAdapter } from './platform/host/rpc/http-client.ts'
-import { serveProcedures } from './platform/host/rpc/http-server.ts'
+import { serveProcedures } from './platform/host/rpc/http/server.ts'
 import { Procedures } from './platform/host/rpc/procedures.ts'
 import { RunningModule } from './platform/host/running-module.ts'
 import { openState, type State } from './platform/host/state.ts'
@@ -82,12 +82,13 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const readiness = { ready: false }
   const tokens = systemTokens(secret)
   const discovery = staticDiscovery(config.moduleUrls)
+  const balancer = new Balancer(discovery)
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })
-  const remote = placement.remote.length > 0 ? await remoteAdapter({ discovery, tokens, strict }) : undefined
+  const remote = placement.remote.length > 0 ? await remoteCalls({ balancer, tokens, strict }) : undefined
   const statistics = new CallStatistics(registry)
-  const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote : procedures)
+  const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : procedures)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
     createClient(contract, { caller, adapter: adapterOf(contract), strict, statistics })
 
@@ -146,7 +147,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     if (edge) {
       if (placement.remote.length > 0) {
         const { proxyModule } = await import('./platform/host/edge/gateway.ts')
-        for (const manifest of placement.remote) await proxyModule(api, manifest, { discovery, tokens })
+        for (const manifest of placement.remote) await proxyModule(api, manifest, { balancer, tokens })
       }
       serveHealth(
         api,
@@ -231,9 +232,21 @@ async function closeServer(server: FastifyInstance): Promise<void> {
 }
 
 /** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */
-async function remoteAdapter(options: ConstructorParameters<typeof HttpAdapter>[0]): Promise<HttpAdapter> {
-  const { HttpAdapter } = await import('./platform/host/rpc/http-client.ts')
-  return new HttpAdapter(options)
+async function remoteCalls({
+  balancer,
+  tokens,
+  strict,
+}: {
+  balancer: Balancer
+  tokens: SystemTokens
+  strict: boolean
+}) {
+  const { HttpTransport } = await import('./platform/host/rpc/http/transport.ts')
+  const { RemoteAdapter } = await import('./platform/host/rpc/remote-adapter.ts')
+  const { stack } = await import('./platform/host/rpc/stack.ts')
+  const transport = new HttpTransport({ tokens })
+  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer }), strict })
+  return { adapter, close: () => transport.close() }
 }
 
 async function listenOn(server: FastifyInstance, host: string, port: number, variable: string): Promise<string> {

@@ -1,11 +1,10 @@
 import { Registry } from 'prom-client'
 import { Pool } from 'undici'
-import { staticDiscovery } from '../../src/platform/host/discovery/static.ts'
 import { systemTokens } from '../../src/platform/host/identity/tokens.ts'
 import { RequestContext } from '../../src/platform/host/request-context.ts'
 import { CallStatistics } from '../../src/platform/host/rpc/call-stats.ts'
 import { createClient } from '../../src/platform/host/rpc/client.ts'
-import { HttpAdapter } from '../../src/platform/host/rpc/http-client.ts'
+import { remoteTo } from '../../test/platform/host/rpc/remote.ts'
 import { serve } from '../lib/children.ts'
 import { type Drive, drive } from '../lib/drive.ts'
 import { example, INPUT } from '../lib/example.ts'
@@ -20,11 +19,7 @@ interface Options {
 await serve<Options>(async (options) => ({ answer: options.name === 'bare' ? bare(options) : seam(options) }))
 
 function seam({ name, url, secret }: Options) {
-  const adapter = new HttpAdapter({
-    discovery: staticDiscovery(new Map([['example', [url]]])),
-    tokens: systemTokens(secret),
-    strict: false,
-  })
+  const { adapter } = remoteTo('example', [url], { tokens: systemTokens(secret) })
   const statistics = new CallStatistics(new Registry())
   const { getUser } = createClient(example, { caller: 'bench', adapter, strict: false, statistics })
   return async (how: Drive) => {

@@ -1,17 +1,15 @@
-import { Unavailable } from '../../kit/errors.ts'
-import type { Discovery } from './discovery.ts'
+import type { Discovery, Endpoint } from './discovery.ts'
 
-/** Instances as the environment lists them (`USERS_URL=http://10.0.0.1:8000,http://10.0.0.2:8000`), taken in turn. */
+const NONE: readonly Endpoint[] = []
+
+/** Instances as the environment lists them: `USERS_URL=http://10.0.0.1:8000,http://10.0.0.2:8000`. */
 export function staticDiscovery(urls: ReadonlyMap<string, readonly string[]>): Discovery {
-  const turns = new Map<string, number>()
+  const endpoints = new Map(
+    [...urls].map(([module, origins]) => [module, origins.map((origin) => ({ origin, weight: 1, priority: 0 }))]),
+  )
   return {
-    pick(module) {
-      const origins = urls.get(module) ?? []
-      const turn = (turns.get(module) ?? -1) + 1
-      turns.set(module, turn)
-      const origin = origins[turn % origins.length]
-      if (!origin) throw new Unavailable(module)
-      return origin
-    },
+    async start() {},
+    endpointsOf: (module) => endpoints.get(module) ?? NONE,
+    async close() {},
   }
 }

@@ -3,7 +3,7 @@ import httpProxy, { type FastifyHttpProxyOptions } from '@fastify/http-proxy'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { DeadlineExceeded, Unavailable } from '../../kit/errors.ts'
 import type { Manifest } from '../../kit/module.ts'
-import type { Discovery } from '../discovery/discovery.ts'
+import type { Balancer } from '../balancing/balancer.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
 import { DEFAULT_TIMEOUT } from '../request-context.ts'
 import { IDENTITY_HEADER, TIMEOUT_HEADER } from '../rpc/wire.ts'
@@ -41,11 +41,11 @@ type Hooks = Required<NonNullable<FastifyHttpProxyOptions['replyOptions']>>
 export async function proxyModule(
   server: FastifyInstance,
   manifest: Manifest,
-  options: { discovery: Discovery; tokens: SystemTokens },
+  options: { balancer: Balancer; tokens: SystemTokens },
 ): Promise<void> {
   const { contract } = manifest
   const module = contract.name
-  const { discovery, tokens } = options
+  const { balancer, tokens } = options
 
   const rewriteRequestHeaders: Hooks['rewriteRequestHeaders'] = (raw, headers) => {
     const request = raw as FastifyRequest
@@ -99,7 +99,7 @@ export async function proxyModule(
       destroyAgent: true,
       disableRequestLogging: true,
       replyOptions: {
-        getUpstream: () => discovery.pick(module),
+        getUpstream: () => balancer.pick(module).origin,
         rewriteRequestHeaders,
         rewriteHeaders,
         onResponse,

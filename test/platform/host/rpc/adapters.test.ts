@@ -2,18 +2,17 @@ import { Writable } from 'node:stream'
 import pino from 'pino'
 import { Registry } from 'prom-client'
 import t from 'tap'
-import { staticDiscovery } from '../../../../src/platform/host/discovery/static.ts'
 import { createServer } from '../../../../src/platform/host/http/server.ts'
 import { systemTokens } from '../../../../src/platform/host/identity/tokens.ts'
 import { CallStatistics } from '../../../../src/platform/host/rpc/call-stats.ts'
 import { createClient } from '../../../../src/platform/host/rpc/client.ts'
-import { HttpAdapter } from '../../../../src/platform/host/rpc/http-client.ts'
-import { serveProcedures } from '../../../../src/platform/host/rpc/http-server.ts'
+import { serveProcedures } from '../../../../src/platform/host/rpc/http/server.ts'
 import { Procedures } from '../../../../src/platform/host/rpc/procedures.ts'
 import type { Adapter } from '../../../../src/platform/host/rpc/target.ts'
 import type { Client, Contract } from '../../../../src/platform/kit/contract.ts'
 import { freePorts } from '../../../support/ports.ts'
 import { type AdapterUnderTest, adapterSuite, type Served } from './adapter-suite.ts'
+import { remoteTo } from './remote.ts'
 
 const tokens = systemTokens('a secret that only these tests know, of enough length')
 
@@ -72,17 +71,16 @@ function http(strict: boolean): AdapterUnderTest {
       const server = createServer({ log, trustProxy: true })
       serveProcedures(server, contract, { procedures, tokens, mayCall: (caller) => caller === 'caller' })
       const url = await server.listen({ host: '127.0.0.1', port: 0 })
-      const adapter = new HttpAdapter({ discovery: staticDiscovery(new Map([[contract.name, [url]]])), tokens, strict })
+      const { adapter, close } = remoteTo(contract.name, [url], { tokens, strict })
       t.teardown(async () => {
-        await adapter.close()
+        await close()
         await server.close()
       })
       return served(contract, adapter, strict, text)
     },
     unreachable<C extends Contract>(t: Parameters<AdapterUnderTest['unreachable']>[0], contract: C): Client<C> {
-      const discovery = staticDiscovery(new Map([[contract.name, [`http://127.0.0.1:${deadPort}`]]]))
-      const adapter = new HttpAdapter({ discovery, tokens, strict })
-      t.teardown(() => adapter.close())
+      const { adapter, close } = remoteTo(contract.name, [`http://127.0.0.1:${deadPort}`], { tokens, strict })
+      t.teardown(close)
       return served(contract, adapter, strict, () => '').client
     },
   }

@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify'
-import type { Contract } from '../../kit/contract.ts'
-import { BadInput, SeamError } from '../../kit/errors.ts'
-import { codecOf } from '../codec.ts'
-import type { SystemTokens } from '../identity/tokens.ts'
-import { RequestContext } from '../request-context.ts'
-import type { Procedures } from './procedures.ts'
-import { encodeError, IDENTITY_HEADER, MAX_INPUT, RPC_PREFIX, SERVICE_HEADER, TIMEOUT_HEADER } from './wire.ts'
+import type { Contract } from '../../../kit/contract.ts'
+import { BadInput, SeamError } from '../../../kit/errors.ts'
+import { codecOf } from '../../codec.ts'
+import type { SystemTokens } from '../../identity/tokens.ts'
+import { RequestContext } from '../../request-context.ts'
+import type { Procedures } from '../procedures.ts'
+import { encodeError, IDENTITY_HEADER, MAX_INPUT, RPC_PREFIX, SERVICE_HEADER, TIMEOUT_HEADER } from '../wire.ts'
 
 /**
  * Serves the procedures of a hosted module to other processes. To anyone without a valid service token of a module that

@@ -1,0 +1,48 @@
+import { CircuitState, ConsecutiveBreaker, SamplingBreaker } from 'cockatiel'
+
+/** An instance is left alone after so many failures in a row … */
+const IN_A_ROW = 5
+/** … or when of what it was asked in the last 5 s, at 5 a second and more, more than half has failed. */
+const SHARE = { threshold: 0.5, duration: 5_000, minimumRps: 5 }
+/** How long it is left alone, in milliseconds: at most this twice a second somebody tries whether it is back. */
+const PAUSE = 500
+
+/**
+ * Whether one instance is worth asking: a circuit breaker. Failures are timeouts, faults of the connection and 5xx, never
+ * answers that a caller has brought upon itself. While it is open nobody asks, but once in half a second one request tries.
+ * When to open is cockatiel's decision; the states are kept here, because requests that stream begin and end apart.
+ */
+export class Breaker {
+  readonly #rules = [new ConsecutiveBreaker(IN_A_ROW), new SamplingBreaker(SHARE)]
+  #state: CircuitState = CircuitState.Closed
+  #openUntil = 0
+
+  get state(): 'closed' | 'open' | 'half-open' {
+    if (this.#state === CircuitState.Closed) return 'closed'
+    return this.#state === CircuitState.HalfOpen ? 'half-open' : 'open'
+  }
+
+  /** Whether a request may begin; while the breaker is open, true only when it is time to try. */
+  mayAsk(now = performance.now()): boolean {
+    return this.#state === CircuitState.Closed || now >= this.#openUntil
+  }
+
+  /** A request begins. While the breaker is open it is the one that tries: nobody else may until it has had its time. */
+  began(now = performance.now()): void {
+    if (this.#state === CircuitState.Closed) return
+    this.#state = CircuitState.HalfOpen
+    this.#openUntil = now + PAUSE
+  }
+
+  succeeded(): void {
+    for (const rule of this.#rules) rule.success(this.#state)
+    this.#state = CircuitState.Closed
+  }
+
+  failed(now = performance.now()): void {
+    const open = this.#rules.map((rule) => rule.failure(this.#state)).some(Boolean)
+    if (!open && this.#state === CircuitState.Closed) return
+    this.#state = CircuitState.Open
+    this.#openUntil = now + PAUSE
+  }
+}

@@ -1,0 +1,44 @@
+import type { Contract } from '../../kit/contract.ts'
+import { BadInput, CallFailed, SeamError } from '../../kit/errors.ts'
+import { codecOf, deepFreeze } from '../codec.ts'
+import type { Dispatch } from './remote-call.ts'
+import type { Adapter, Target } from './target.ts'
+import { MAX_INPUT } from './wire.ts'
+
+/**
+ * Calls to modules that run in other processes, whatever carries them: what the transport has in common is done here. Input
+ * that cannot travel is refused before it is sent, and an answer that is not what the contract says is none.
+ */
+export class RemoteAdapter implements Adapter {
+  readonly #dispatch: Dispatch
+  readonly #strict: boolean
+
+  constructor(options: { dispatch: Dispatch; strict: boolean }) {
+    this.#dispatch = options.dispatch
+    this.#strict = options.strict
+  }
+
+  target(caller: string, contract: Contract, name: string): Target {
+    const module = contract.name
+    const procedure = contract.procedures[name]!
+    const input = codecOf(procedure.input)
+    const output = codecOf(procedure.output)
+
+    return {
+      // What is no error of Seam comes from an input that JSON cannot carry.
+      failure: (error) => (error instanceof SeamError ? error : new CallFailed(module, name, { cause: error })),
+      invoke: async (value, context) => {
+        const body = input.encode(value)
+        if (Buffer.byteLength(body) > MAX_INPUT)
+          throw new BadInput(module, [{ path: '', message: 'weighs more than 1 MiB' }])
+        const call = { caller, contract, name, procedure, input: value, body, context, idempotencyKey: undefined }
+        const answer = await this.#dispatch(call)
+        if (output.check(answer)) return this.#strict ? deepFreeze(answer) : answer
+        const faults = output.faults(answer).map((fault) => `${fault.path} ${fault.message}`)
+        throw new CallFailed(module, name, {
+          cause: new Error(`The answer is not what the contract says: ${faults.join(', ')}`),
+        })
+      },
+    }
+  }
+}
