@@ -21,6 +21,7 @@ import { createOpsServer } from './platform/host/ops/server.ts'
 import { CallStatistics } from './platform/host/rpc/call-stats.ts'
 import { createClient } from './platform/host/rpc/client.ts'
 import { serveProcedures } from './platform/host/rpc/http/server.ts'
+import { RetryBudgets } from './platform/host/rpc/policies/retry-budget.ts'
 import { Procedures } from './platform/host/rpc/procedures.ts'
 import { RunningModule } from './platform/host/running-module.ts'
 import { openState, type State } from './platform/host/state.ts'
@@ -83,10 +84,11 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const tokens = systemTokens(secret)
   const discovery = staticDiscovery(config.moduleUrls)
   const balancer = new Balancer(discovery)
+  const budgets = new RetryBudgets()
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })
-  const remote = placement.remote.length > 0 ? await remoteCalls({ balancer, tokens, strict }) : undefined
+  const remote = placement.remote.length > 0 ? await remoteCalls({ balancer, budgets, tokens, strict }) : undefined
   const statistics = new CallStatistics(registry)
   const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : procedures)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
@@ -231,20 +233,18 @@ async function closeServer(server: FastifyInstance): Promise<void> {
 }
 
 /** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */
-async function remoteCalls({
-  balancer,
-  tokens,
-  strict,
-}: {
+async function remoteCalls(options: {
   balancer: Balancer
+  budgets: RetryBudgets
   tokens: SystemTokens
   strict: boolean
 }) {
+  const { balancer, budgets, tokens, strict } = options
   const { HttpTransport } = await import('./platform/host/rpc/http/transport.ts')
   const { RemoteAdapter } = await import('./platform/host/rpc/remote-adapter.ts')
   const { stack } = await import('./platform/host/rpc/stack.ts')
   const transport = new HttpTransport({ tokens })
-  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer }), strict })
+  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer, budgets }), strict })
   return { adapter, close: () => transport.close() }
 }
 

@@ -2,6 +2,9 @@ import { Unavailable } from '../../kit/errors.ts'
 import type { Discovery, Endpoint } from '../discovery/discovery.ts'
 import { Instance } from './instance.ts'
 
+/** There is no instance of the module, or none that is worth asking: nothing was sent, and to try at once again is in vain. */
+export class NobodyToAsk extends Unavailable {}
+
 /**
  * Chooses the instance that is asked next, for calls and for proxied requests alike. Of two that are taken by chance, the
  * one with fewer requests under way (the power of two choices: Mitzenmacher 2001), so that a slow one gets less. One that
@@ -30,13 +33,13 @@ export class Balancer {
 
   /**
    * @param tried instances that have failed this request already: another one, if there is any
-   * @throws {Unavailable} when there is no instance, or all are left out
+   * @throws {NobodyToAsk} when there is no instance, or all are left out
    */
   pick(module: string, tried: readonly Instance[] = []): Instance {
     const worth = this.instancesOf(module).filter((instance) => instance.breaker.mayAsk())
     const fresh = worth.filter((instance) => !tried.includes(instance))
     const candidates = fresh.length > 0 ? fresh : worth
-    if (candidates.length === 0) throw new Unavailable(module)
+    if (candidates.length === 0) throw new NobodyToAsk(module)
     const [one, other] = [anyOf(candidates), anyOf(candidates)]
     return other.inFlight < one.inFlight ? other : one
   }
