@@ -3,7 +3,7 @@ import { Registry } from 'prom-client'
 import type { Config } from './config.ts'
 import { Balancer } from './platform/host/balancing/balancer.ts'
 import { BootError } from './platform/host/boot-error.ts'
-import { staticDiscovery } from './platform/host/discovery/static.ts'
+import { chooseDiscovery } from './platform/host/discovery/choose.ts'
 import { authenticate } from './platform/host/edge/authenticate.ts'
 import { allowOrigins } from './platform/host/edge/cors.ts'
 import { serveDocs } from './platform/host/edge/docs.ts'
@@ -27,7 +27,7 @@ import { RunningModule } from './platform/host/running-module.ts'
 import { openState, type State } from './platform/host/state.ts'
 import { within } from './platform/host/within.ts'
 import type { Contract } from './platform/kit/contract.ts'
-import type { Task } from './platform/kit/module.ts'
+import type { Manifest, Task } from './platform/kit/module.ts'
 
 /** How long open connections have to end before a stopping process closes them, in milliseconds; a developer need not wait. */
 const DRAIN = { production: 1_000, development: 100 }
@@ -82,7 +82,17 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const registry = new Registry()
   const readiness = { ready: false }
   const tokens = systemTokens(secret)
-  const discovery = staticDiscovery(config.moduleUrls)
+  // An edge passes requests on to all modules, another process only calls those that its own ones use.
+  const wanted = placement.remote.filter(
+    ({ contract }) => edge || placement.hosted.some(({ uses }) => uses.includes(contract)),
+  )
+  const nameOf = ({ contract }: Manifest) => contract.name
+  const discovery = await chooseDiscovery(config.discovery, {
+    urls: config.moduleUrls,
+    wanted: wanted.map(nameOf),
+    hosted: placement.hosted.map(nameOf),
+    log,
+  })
   const balancer = new Balancer(discovery)
   const budgets = new RetryBudgets()
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
@@ -125,6 +135,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const closeAll = async () => {
     await Promise.allSettled([closeServer(api), closeServer(ops)])
     await remote?.close()
+    await discovery.close()
     await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.close())))
   }
   try {
@@ -159,8 +170,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
       )
       serveDocs(api, placement.all)
     }
-    await api.ready()
-    await ops.ready()
+    await Promise.all([api.ready(), ops.ready(), discovery.start()])
   } catch (error) {
     await closeAll()
     throw error
@@ -173,6 +183,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     }
     await Promise.all(modules.map((module) => module.start()))
     readiness.ready = !closing
+    if (readiness.ready) await discovery.register({ port: portOf(urls.api), opsPort: portOf(urls.ops) })
     return urls
   }
   let starting: Promise<unknown> = Promise.resolve()
@@ -180,6 +191,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     readiness.ready = false
     await within(PATIENCE.start, Promise.allSettled([starting]))
     try {
+      await discovery.deregister()
       await drain(api, config.production ? DRAIN.production : DRAIN.development)
       await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.stop())))
       await state.transport?.close()
@@ -247,6 +259,9 @@ async function remoteCalls(options: {
   const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer, budgets }), strict })
   return { adapter, close: () => transport.close() }
 }
+
+/** A URL does not show the port that its scheme has anyway. */
+const portOf = (url: string): number => Number(new URL(url).port) || 80
 
 async function listenOn(server: FastifyInstance, host: string, port: number, variable: string): Promise<string> {
   try {

@@ -73,7 +73,7 @@ t.test('what was seen of an instance is kept while others come and go', async (t
   const lists: (readonly Endpoint[])[] = ['a', 'ab', 'bc'].map((names) =>
     [...names].map((name) => ({ origin: `http://${name}`, weight: 1, priority: 0 })),
   )
-  const discovery: Discovery = { start: async () => {}, endpointsOf: () => lists[0]!, close: async () => {} }
+  const discovery: Discovery = { ...staticDiscovery(new Map()), endpointsOf: () => lists[0]! }
   const balancer = new Balancer(discovery)
   balancer.instancesOf('mill')[0]!.began()
   lists.shift()
@@ -89,3 +89,33 @@ t.test('what was seen of an instance is kept while others come and go', async (t
     ],
   )
 })
+
+t.test(
+  'one that takes much longer than the others is left out for a while, but never more than half of them',
+  async (t) => {
+    const balancer = balancerOf([...URLS, 'http://d'])
+    const [a, b, c, d] = balancer.instancesOf('mill')
+    const took = (instance: typeof a, milliseconds: number) => {
+      instance!.began()
+      instance!.ended('answered', milliseconds)
+    }
+    for (const quick of [c, d]) took(quick, 2)
+    took(a, 200)
+    took(b, 15)
+    t.notOk(picks(balancer, 200)['http://a'])
+    t.ok(picks(balancer, 200)['http://b'], 'a little slower is no matter')
+    const all = balancerOf()
+    for (const instance of all.instancesOf('mill')) took(instance, 2_000)
+    t.equal(Object.keys(picks(all, 200)).length, 3, 'when all are slow it is nobody’s fault')
+    const pair = balancerOf(['http://a', 'http://b'])
+    const [slow, quick] = pair.instancesOf('mill')
+    took(slow, 2_000)
+    took(quick, 2)
+    t.strictSame(picks(pair, 100), { 'http://b': 100 })
+    for (let n = 0; n < 5; n++) {
+      quick!.began()
+      quick!.ended('failed')
+    }
+    t.strictSame(picks(pair, 100), { 'http://a': 100 }, 'a slow one is better than none')
+  },
+)

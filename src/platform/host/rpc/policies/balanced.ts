@@ -9,6 +9,7 @@ export function balanced({ transport, balancer }: { transport: Transport; balanc
     const instance = balancer.pick(call.contract.name, call.asked)
     call.asked.push(instance)
     instance.began()
+    const began = performance.now()
     let outcome: Outcome = 'answered'
     try {
       return await transport.send(instance, call)
@@ -16,7 +17,7 @@ export function balanced({ transport, balancer }: { transport: Transport; balanc
       outcome = outcomeOf(call, error)
       throw error
     } finally {
-      instance.ended(outcome)
+      instance.ended(outcome, outcome === 'answered' ? performance.now() - began : undefined)
     }
   }
 }
