@@ -49,7 +49,7 @@ export async function refusedAgain(
       checked += again.length
       continue
     }
-    const guilty = again.length < these.length ? undefined : await search(these, change)
+    const guilty = await search(again, change)
     // Something else may have changed it in the background; what a request does it does again.
     if (guilty) faults.push(`${differences.join(', ')}:\n${shown(guilty)}`)
     before = await database.quiet()
