@@ -4,24 +4,26 @@ import type { Manifest } from '../../kit/module.ts'
 import type { Balancer } from '../balancing/balancer.ts'
 import { METHODS } from '../http/methods.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
-import { Hop, type Way } from './hop.ts'
+import { type Budget, Hop, type Way } from './hop.ts'
 import { receiveUpload } from './upload.ts'
 
 /** To one instance of a module, at most. A stream of events has one to itself as long as it lasts, so they must be many. */
 const CONNECTIONS = 4_096
 
+const UNBOUNDED: Budget = { asked() {}, take: () => true }
+
 /**
  * Passes the REST prefixes of modules that run elsewhere on to their instances, with the caller's identity signed. An
  * instance that cannot be reached or does not answer in time becomes a 503 that names the module.
  *
- * @param options.mayRepeat asked before a request is sent once more, so that failures do not become a storm
+ * @param options.budgetOf how often requests to a module may be sent once more; without it, whenever that helps
  */
 export async function proxyModules(
   server: FastifyInstance,
   manifests: readonly Manifest[],
-  options: { balancer: Balancer; tokens: SystemTokens; mayRepeat?: () => boolean },
+  options: { balancer: Balancer; tokens: SystemTokens; budgetOf?: (module: string) => Budget },
 ): Promise<void> {
-  const { balancer, tokens, mayRepeat = () => true } = options
+  const { balancer, tokens, budgetOf = () => UNBOUNDED } = options
   const dispatcher = new Agent({
     connections: CONNECTIONS,
     pipelining: 1,
@@ -37,7 +39,14 @@ export async function proxyModules(
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', receiveUpload(server.initialConfig.bodyLimit!))
     for (const { contract, signsIn } of manifests) {
-      const way: Way = { module: contract.name, signsIn: signsIn === true, balancer, tokens, dispatcher, mayRepeat }
+      const way: Way = {
+        module: contract.name,
+        signsIn: signsIn === true,
+        balancer,
+        tokens,
+        dispatcher,
+        budget: budgetOf(contract.name),
+      }
       const handler = (request: FastifyRequest, reply: FastifyReply) => new Hop(way, request, reply).begin()
       for (const url of contract.routes.flatMap((prefix) => [prefix, `${prefix}/*`]))
         scope.route({ method: METHODS, url, config: { module: contract.name }, handler })

@@ -25,8 +25,15 @@ export interface Way {
   readonly tokens: SystemTokens
   readonly balancer: Balancer
   readonly dispatcher: Dispatcher
-  /** Asked before a request is sent once more, when all else speaks for it. */
-  mayRepeat(): boolean
+  readonly budget: Budget
+}
+
+/** Keeps repetitions from becoming a storm. */
+export interface Budget {
+  /** Something is asked for the first time. */
+  asked(): void
+  /** Whether something may be asked once more; if so, it is counted. */
+  take(): boolean
 }
 
 /**
@@ -55,6 +62,7 @@ export class Hop implements Waiter {
   begin(): void {
     this.request.context.await(this)
     if (this.isOver) return
+    this.way.budget.asked()
     if (this.upload) this.upload.onFault = (fault) => this.refuse(fault)
     try {
       this.send(this.way.balancer.pick(this.way.module))
@@ -70,6 +78,7 @@ export class Hop implements Waiter {
     // Events go on and on; their stream ends when the client goes.
     if (!isGone && attempt?.isOfEvents) return
     this.isOver = true
+    if (!isGone && !reply.raw.headersSent) this.letGo()
     // A client that sends or reads slowly says nothing about the instance.
     const isLate = !isGone && !attempt?.status && this.upload?.complete !== false
     attempt?.abandon(isLate ? 'failed' : 'given up')
@@ -107,12 +116,15 @@ export class Hop implements Waiter {
 
   /** Sends it to another instance, if there is one and that can do no harm. */
   again(): boolean {
-    const { balancer, module, mayRepeat } = this.way
+    const { balancer, module, budget } = this.way
     const { context, headers, method } = this.request
-    const isHarmless = method === 'GET' || method === 'HEAD' || 'idempotency-key' in headers || !this.attempt?.wasSent
+    const wasSent = this.attempt?.wasSent !== false
+    const isHarmless = !wasSent || method === 'GET' || method === 'HEAD' || 'idempotency-key' in headers
     if (this.isOver || !isHarmless || this.tried.length >= MOST_ATTEMPTS || context.isOver()) return false
     const instance = pickOf(balancer, module, this.tried)
-    if (!instance || this.tried.includes(instance) || !mayRepeat()) return false
+    if (!instance || this.tried.includes(instance)) return false
+    // What has reached nobody is no more work for anybody.
+    if (wasSent && !budget.take()) return false
     this.send(instance)
     return true
   }

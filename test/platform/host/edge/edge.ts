@@ -43,17 +43,18 @@ class InOrder extends Balancer {
 export interface EdgeOptions {
   /** Whether instances are asked in the order of the list (default), or as the balancer chooses. */
   inOrder?: boolean
-  mayRepeat?: () => boolean
+  /** Whether a request may be sent once more. */
+  take?: () => boolean
 }
 
 /** Starts an edge before instances of `posts`. When the test ends, none of them may be left with a request under way. */
 export async function startEdge(t: Test, urls: readonly string[], options: EdgeOptions = {}): Promise<Edge> {
-  const { inOrder = true, mayRepeat } = options
+  const { inOrder = true, take = () => true } = options
   const log = pino({ level: 'silent' })
   const server = createServer({ log, trustProxy: [] })
   authenticate(server, { edge: true, tokens, sessions: sessionsIn(nowhere, { secret, tokens, log }) })
   const balancer = new (inOrder ? InOrder : Balancer)(staticDiscovery(new Map([['posts', urls]])))
-  await proxyModules(server, [manifest], { balancer, tokens, ...(mayRepeat && { mayRepeat }) })
+  await proxyModules(server, [manifest], { balancer, tokens, budgetOf: () => ({ asked() {}, take }) })
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(async () => {
     await until('no request is under way', () => balancer.instancesOf('posts').every(({ inFlight }) => inFlight === 0))

@@ -93,7 +93,7 @@ t.test('a read that one instance cannot answer is answered by another', async (t
 t.test('a connection that is refused has carried nothing, so anything may be sent to another instance', async (t) => {
   const [port] = await freePorts(1)
   const fine = await upstream(t, good)
-  const { api } = await startEdge(t, [`http://127.0.0.1:${port}`, fine.url])
+  const { api } = await startEdge(t, [`http://127.0.0.1:${port}`, fine.url], { take: () => false })
   for (const [i, method] of ['GET', ...WRITES].entries()) {
     t.equal((await api.send(method, path, { json: method === 'GET' ? undefined : { title: 'T' } })).status, 200, method)
     t.equal(fine.asked, i + 1, 'once')
@@ -158,7 +158,7 @@ t.test('where there is one instance it is asked once', async (t) => {
 
 t.test('what the budget of repetitions does not allow is not repeated', async (t) => {
   let spent = 0
-  const { api, asked } = await badAndGood(t, problem(503), { mayRepeat: () => ++spent <= 1 })
+  const { api, asked } = await badAndGood(t, problem(503), { take: () => ++spent <= 1 })
   t.equal((await api.get(path)).status, 200)
   t.equal((await api.get(path)).status, 503)
   t.strictSame([spent, ...asked()], [2, 2, 1])
