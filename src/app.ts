@@ -135,12 +135,11 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
       const callers = placement.all
         .filter(({ uses }) => uses.includes(manifest.contract))
         .map(({ contract }) => contract.name)
-      serveProcedures(api, manifest.contract, { procedures, tokens, mayCall: (caller) => callers.includes(caller) })
-      serveProcedures(api, healthContract(manifest.contract.name), {
-        procedures,
-        tokens,
-        mayCall: (caller) => caller === PLATFORM,
-      })
+      const offers = [
+        { contract: manifest.contract, mayCall: (caller: string) => callers.includes(caller) },
+        { contract: healthContract(manifest.contract.name), mayCall: (caller: string) => caller === PLATFORM },
+      ]
+      serveProcedures(api, manifest.contract.name, offers, { procedures, tokens })
     }
     faults.push(...doubleTasks(modules))
     if (faults.length > 0) throw new BootError(faults)

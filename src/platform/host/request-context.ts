@@ -68,6 +68,16 @@ export class RequestContext implements CallContext, Waiter {
     })
   }
 
+  /** The context of a call that has come in. The caller's time is believed up to 60 s. */
+  static received(call: { requestId: string; traceparent: string; timeout: number }): RequestContext {
+    const { requestId, traceparent, timeout } = call
+    return new RequestContext({
+      requestId: requestIdOf(requestId),
+      traceparent,
+      timeout: Math.min(timeout, LONGEST_TIMEOUT),
+    })
+  }
+
   /** The context of the code that is running, if any. */
   static current(): RequestContext | undefined {
     return current.getStore()
@@ -97,9 +107,9 @@ export class RequestContext implements CallContext, Waiter {
     return this.hasEnded || (!this.timer && performance.now() >= this.deadline)
   }
 
-  /** What another process may take, in whole milliseconds, rounded down so that time never grows at a hop; at least 1. */
+  /** What another process may take, in whole milliseconds, rounded down so that time never grows at a hop: 1 to 60,000. */
   remaining(): number {
-    return Math.max(1, Math.floor(this.deadline - performance.now()))
+    return Math.min(LONGEST_TIMEOUT, Math.max(1, Math.floor(this.deadline - performance.now())))
   }
 
   get signal(): AbortSignal {
