@@ -4,7 +4,7 @@ import type { Config } from './config.ts'
 import { Gates } from './platform/host/admission.ts'
 import { Balancer } from './platform/host/balancing/balancer.ts'
 import { BootError } from './platform/host/boot-error.ts'
-import { staticDiscovery } from './platform/host/discovery/static.ts'
+import { chooseDiscovery } from './platform/host/discovery/choose.ts'
 import { authenticate } from './platform/host/edge/authenticate.ts'
 import { allowOrigins } from './platform/host/edge/cors.ts'
 import { serveDocs } from './platform/host/edge/docs.ts'
@@ -23,12 +23,13 @@ import { createOpsServer } from './platform/host/ops/server.ts'
 import { CallStatistics } from './platform/host/rpc/call-stats.ts'
 import { createClient } from './platform/host/rpc/client.ts'
 import { serveProcedures } from './platform/host/rpc/http/server.ts'
+import { RetryBudgets } from './platform/host/rpc/policies/retry-budget.ts'
 import { Procedures } from './platform/host/rpc/procedures.ts'
 import { RunningModule } from './platform/host/running-module.ts'
 import { openState, type State } from './platform/host/state.ts'
 import { within } from './platform/host/within.ts'
 import type { Contract } from './platform/kit/contract.ts'
-import type { Task } from './platform/kit/module.ts'
+import type { Manifest, Task } from './platform/kit/module.ts'
 
 /** How long open connections have to end before a stopping process closes them, in milliseconds; a developer need not wait. */
 const DRAIN = { production: 1_000, development: 100 }
@@ -84,15 +85,25 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const registry = new Registry()
   const readiness = { ready: false }
   const tokens = systemTokens(secret)
-  const discovery = staticDiscovery(config.moduleUrls)
+  // An edge passes requests on to all modules, another process only calls those that its own ones use.
+  const wanted = placement.remote.filter(
+    ({ contract }) => edge || placement.hosted.some(({ uses }) => uses.includes(contract)),
+  )
+  const nameOf = ({ contract }: Manifest) => contract.name
+  const discovery = await chooseDiscovery(config.discovery, {
+    urls: config.moduleUrls,
+    wanted: wanted.map(nameOf),
+    hosted: placement.hosted.map(nameOf),
+    log,
+  })
   const balancer = new Balancer(discovery)
+  const budgets = new RetryBudgets()
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })
+  const { busyLimit } = config
   const remote =
-    placement.remote.length > 0
-      ? await remoteCalls({ balancer, tokens, strict, busyLimit: config.busyLimit })
-      : undefined
+    placement.remote.length > 0 ? await remoteCalls({ balancer, budgets, tokens, strict, busyLimit }) : undefined
   const statistics = new CallStatistics(registry)
   const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : procedures)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
@@ -131,6 +142,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const closeAll = async () => {
     await Promise.allSettled([closeServer(api), closeServer(ops)])
     await remote?.close()
+    await discovery.close()
     await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.close())))
   }
   try {
@@ -169,8 +181,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
       )
       serveDocs(api, placement.all)
     }
-    await api.ready()
-    await ops.ready()
+    await Promise.all([api.ready(), ops.ready(), discovery.start()])
   } catch (error) {
     await closeAll()
     throw error
@@ -183,6 +194,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     }
     await Promise.all(modules.map((module) => module.start()))
     readiness.ready = !closing
+    if (readiness.ready) await discovery.register({ port: portOf(urls.api), opsPort: portOf(urls.ops) })
     return urls
   }
   let starting: Promise<unknown> = Promise.resolve()
@@ -190,6 +202,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     readiness.ready = false
     await within(PATIENCE.start, Promise.allSettled([starting]))
     try {
+      await discovery.deregister()
       await drain(api, config.production ? DRAIN.production : DRAIN.development)
       await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.stop())))
       await state.transport?.close()
@@ -243,28 +256,26 @@ async function closeServer(server: FastifyInstance): Promise<void> {
 }
 
 /** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */
-async function remoteCalls({
-  balancer,
-  tokens,
-  strict,
-  busyLimit,
-}: {
+async function remoteCalls(options: {
   balancer: Balancer
+  budgets: RetryBudgets
   tokens: SystemTokens
   strict: boolean
   busyLimit: number
 }) {
+  const { balancer, budgets, tokens, strict } = options
   const { HttpTransport } = await import('./platform/host/rpc/http/transport.ts')
   const { RemoteAdapter } = await import('./platform/host/rpc/remote-adapter.ts')
   const { stack } = await import('./platform/host/rpc/stack.ts')
   const { limitsWithin } = await import('./platform/host/rpc/policies/limit.ts')
   const transport = new HttpTransport({ tokens })
-  const adapter = new RemoteAdapter({
-    dispatch: stack({ transport, balancer, limits: limitsWithin(busyLimit) }),
-    strict,
-  })
+  const limits = limitsWithin(options.busyLimit)
+  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer, budgets, limits }), strict })
   return { adapter, close: () => transport.close() }
 }
+
+/** A URL does not show the port that its scheme has anyway. */
+const portOf = (url: string): number => Number(new URL(url).port) || 80
 
 async function listenOn(server: FastifyInstance, host: string, port: number, variable: string): Promise<string> {
   try {

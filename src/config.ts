@@ -2,10 +2,14 @@ import { isIP } from 'node:net'
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { createAjv } from './platform/host/ajv.ts'
 import { BootError } from './platform/host/boot-error.ts'
+import type { DiscoveryChoice } from './platform/host/discovery/choose.ts'
+import { isWildcard, ownAddress } from './platform/host/discovery/own-address.ts'
 import { type Placement, place, variable } from './platform/host/placement.ts'
 import type { Manifest } from './platform/kit/module.ts'
 
 const ORIGINS = '^https?://[^\\s,/]+(,https?://[^\\s,/]+)*$'
+/** `https` and `http` by the addresses of a name, `srv` by its SRV records, which have the port. */
+const NAME = '(https?://[^\\s,/@]+|srv://[^\\s,/:@]+)'
 const POSTGRES = '^postgres(ql)?://\\S+$'
 
 /** The variables of the host. `writeOnly` marks secrets: their values are never printed. */
@@ -62,6 +66,33 @@ const Variables = Type.Object({
       examples: ['redis://127.0.0.1:6379'],
     }),
   ),
+  DISCOVERY: Type.Enum(['static', 'dns', 'consul'], {
+    default: 'static',
+    description: 'How modules that run elsewhere are found; says what `<MODULE>_URL` means',
+  }),
+  CONSUL_URL: Type.String({
+    default: 'http://127.0.0.1:8500',
+    pattern: '^https?://[^\\s,/@]+$',
+    description: 'The Consul agent of this machine, with `DISCOVERY=consul`',
+    examples: ['http://127.0.0.1:8500'],
+  }),
+  CONSUL_HTTP_TOKEN: Type.Optional(
+    Type.String({
+      pattern: '^[!-~]+$',
+      writeOnly: true,
+      description:
+        'The ACL token for Consul: `service:write` for what is hosted, `service:read` and `node:read` for the rest',
+      examples: ['b1gs33cr3t-0000-0000-0000-000000000000'],
+    }),
+  ),
+  ADVERTISE_HOST: Type.Optional(
+    Type.String({
+      format: 'reachable',
+      description:
+        'Where other machines reach this process, for Consul (default: `HOST`, or the first address of this machine if that is `0.0.0.0`)',
+      examples: ['10.0.0.2'],
+    }),
+  ),
   SECRET: Type.Optional(
     Type.String({
       minLength: 32,
@@ -106,14 +137,29 @@ const Variables = Type.Object({
   }),
 })
 
+/** What `<MODULE>_URL` means with each kind of discovery. */
+const URLS: Record<DiscoveryChoice['kind'], { pattern: string; meaning: string; example: string }> = {
+  static: {
+    pattern: ORIGINS,
+    meaning: 'one or more base URLs',
+    example: 'http://10.0.0.2:8000,http://10.0.0.3:8000',
+  },
+  dns: {
+    pattern: `^${NAME}(,${NAME})*$`,
+    meaning: 'names in DNS, by their addresses or by SRV records',
+    example: 'http://users.internal:8000,srv://_http._tcp.users.internal',
+  },
+  consul: {
+    pattern: '^consul://[A-Za-z0-9][A-Za-z0-9-]*$',
+    meaning: "the name of its service in Consul, also for the process that registers it (default: the module's name)",
+    example: 'consul://users',
+  },
+}
+
 /** The variables that every module has. */
-const moduleVariables = (name: string) => ({
+const moduleVariables = (name: string, { pattern, meaning, example }: (typeof URLS)['static']) => ({
   [`${variable(name)}_URL`]: Type.Optional(
-    Type.String({
-      pattern: ORIGINS,
-      description: `Where \`${name}\` runs, if not here: one or more base URLs`,
-      examples: ['http://10.0.0.2:8000,http://10.0.0.3:8000'],
-    }),
+    Type.String({ pattern, description: `Where \`${name}\` runs, if not here: ${meaning}`, examples: [example] }),
   ),
   [`${variable(name)}_DATABASE_URL`]: Type.Optional(
     Type.String({
@@ -138,7 +184,8 @@ export interface Config {
   /** Databases of modules that have one of their own. */
   readonly moduleDatabaseUrls: ReadonlyMap<string, string>
   readonly redisUrl: string | undefined
-  /** Origins of modules that run elsewhere. */
+  readonly discovery: DiscoveryChoice
+  /** Where modules run, in the words of that kind of discovery. */
   readonly moduleUrls: ReadonlyMap<string, readonly string[]>
   /** Undefined: made and kept in the data folder. */
   readonly secret: string | undefined
@@ -155,10 +202,10 @@ export interface Config {
 }
 
 /** The schema of all variables: the host's, each module's, and the modules' own settings. */
-export function variablesOf(catalogue: readonly Manifest[]): TObject {
+export function variablesOf(catalogue: readonly Manifest[], discovery: DiscoveryChoice['kind'] = 'static'): TObject {
   const properties: Record<string, TSchema> = { ...Variables.properties }
   for (const { contract, settings } of catalogue)
-    Object.assign(properties, moduleVariables(contract.name), settings?.properties)
+    Object.assign(properties, moduleVariables(contract.name, URLS[discovery]), settings?.properties)
   return Type.Object(properties)
 }
 
@@ -169,7 +216,8 @@ export function variablesOf(catalogue: readonly Manifest[]): TObject {
  * @example const config = readConfig(process.env, catalogue)
  */
 export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly Manifest[]): Config {
-  const schema = variablesOf(catalogue)
+  const kind = environment.DISCOVERY?.trim()
+  const schema = variablesOf(catalogue, isKind(kind) ? kind : 'static')
   const values: Record<string, unknown> = {}
   for (const name of Object.keys(schema.properties)) {
     const value = environment[name]?.trim()
@@ -197,11 +245,22 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     if (typeof database === 'string') moduleDatabaseUrls.set(contract.name, database)
   }
   const wanted = vars.MODULES === 'all' || vars.MODULES === 'none' ? vars.MODULES : list(vars.MODULES)
-  const placed = place(catalogue, faults.some((fault) => fault.startsWith('MODULES ')) ? 'none' : wanted, (name) =>
-    moduleUrls.has(name),
+  const placed = place(
+    catalogue,
+    faults.some((fault) => fault.startsWith('MODULES ')) ? 'none' : wanted,
+    (name) => vars.DISCOVERY === 'consul' || moduleUrls.has(name),
   )
   faults.push(...placed.faults)
+  const address = ownAddress(vars.HOST, vars.ADVERTISE_HOST)
+  if (vars.DISCOVERY === 'consul' && address === undefined)
+    faults.push(
+      `ADVERTISE_HOST is missing: HOST is ${vars.HOST}, and this machine has no address of its own to register. Example: ${example('ADVERTISE_HOST', schema)}`,
+    )
   if (faults.length > 0) throw new BootError(faults)
+  const discovery: DiscoveryChoice =
+    vars.DISCOVERY === 'consul'
+      ? { kind: 'consul', url: vars.CONSUL_URL, token: vars.CONSUL_HTTP_TOKEN, address: address! }
+      : { kind: vars.DISCOVERY }
 
   return Object.freeze({
     production: vars.NODE_ENV === 'production',
@@ -213,6 +272,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     databaseUrl: vars.DATABASE_URL,
     moduleDatabaseUrls,
     redisUrl: vars.REDIS_URL,
+    discovery,
     moduleUrls,
     secret: vars.SECRET,
     trustProxy: list(vars.TRUST_PROXY),
@@ -231,7 +291,10 @@ function doubles(catalogue: readonly Manifest[]): string[] {
   const owners = new Map(Object.keys(Variables.properties).map((name) => [name, "the host's"]))
   const faults: string[] = []
   for (const { contract, settings } of catalogue) {
-    for (const name of [...Object.keys(moduleVariables(contract.name)), ...Object.keys(settings?.properties ?? {})]) {
+    for (const name of [
+      ...Object.keys(moduleVariables(contract.name, URLS.static)),
+      ...Object.keys(settings?.properties ?? {}),
+    ]) {
       const owner = owners.get(name)
       if (owner) faults.push(`"${contract.name}" cannot have the variable ${name}: it is ${owner}.`)
       owners.set(name, `"${contract.name}"'s`)
@@ -245,6 +308,7 @@ function faultsOf(schema: TObject, values: Record<string, unknown>): string[] {
   const given = { ...values }
   const ajv = createAjv({ coerceTypes: true, useDefaults: true })
   ajv.addFormat('cidrs', (text) => list(text).every(isCidr))
+  ajv.addFormat('reachable', isReachable)
   const validate = ajv.compile(schema)
   validate(values)
   const faults = new Map<string, string>()
@@ -280,6 +344,13 @@ function isCidr(text: string): boolean {
   const fits = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
   return family !== 0 && fits && more.length === 0
 }
+
+const isKind = (text: string | undefined): text is DiscoveryChoice['kind'] =>
+  text !== undefined && Object.hasOwn(URLS, text)
+
+/** A name or an address, without a port, that is not everywhere. */
+const isReachable = (text: string): boolean =>
+  (isIP(text) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$/.test(text)) && !isWildcard(text)
 
 function example(name: string, schema: TObject): string {
   const {

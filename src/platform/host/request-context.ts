@@ -32,6 +32,8 @@ export interface Waiter {
  */
 export class RequestContext implements CallContext, Waiter {
   identity: Identity | null = null
+  /** Of the one call that this context was made for. */
+  idempotencyKey: string | undefined
   readonly requestId: string
   readonly deadline: number
   private givenTraceparent: string | undefined
@@ -69,13 +71,20 @@ export class RequestContext implements CallContext, Waiter {
   }
 
   /** The context of a call that has come in. The caller's time is believed up to 60 s. */
-  static received(call: { requestId: string; traceparent: string; timeout: number }): RequestContext {
+  static received(call: {
+    requestId: string
+    traceparent: string
+    timeout: number
+    idempotencyKey: string | null
+  }): RequestContext {
     const { requestId, traceparent, timeout } = call
-    return new RequestContext({
+    const context = new RequestContext({
       requestId: requestIdOf(requestId),
       traceparent,
       timeout: Math.min(timeout, LONGEST_TIMEOUT),
     })
+    context.idempotencyKey = call.idempotencyKey ?? undefined
+    return context
   }
 
   /** The context of the code that is running, if any. */
