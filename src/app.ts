@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import type { Config } from './config.ts'
+import { Gates } from './platform/host/admission.ts'
 import { Balancer } from './platform/host/balancing/balancer.ts'
 import { BootError } from './platform/host/boot-error.ts'
 import { chooseDiscovery } from './platform/host/discovery/choose.ts'
@@ -13,6 +14,7 @@ import { serveHealth } from './platform/host/edge/serve-health.ts'
 import { healthContract, healthOf, PLATFORM } from './platform/host/health.ts'
 import { drain } from './platform/host/http/drain.ts'
 import { createServer } from './platform/host/http/server.ts'
+import { shedLoad } from './platform/host/http/shed-load.ts'
 import { developmentSecret } from './platform/host/identity/secret.ts'
 import { sessionsIn } from './platform/host/identity/sessions.ts'
 import { type SystemTokens, systemTokens } from './platform/host/identity/tokens.ts'
@@ -79,6 +81,7 @@ export async function buildApp(config: Config, log: FastifyBaseLogger): Promise<
 async function compose(config: Config, state: State, secret: string, log: FastifyBaseLogger): Promise<App> {
   const { placement, edge } = config
   const strict = !config.production
+  const hosted = placement.hosted.map(({ contract }) => contract.name)
   const registry = new Registry()
   const readiness = { ready: false }
   const tokens = systemTokens(secret)
@@ -98,7 +101,9 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })
-  const remote = placement.remote.length > 0 ? await remoteCalls({ balancer, budgets, tokens, strict }) : undefined
+  const { busyLimit } = config
+  const remote =
+    placement.remote.length > 0 ? await remoteCalls({ balancer, budgets, tokens, strict, busyLimit }) : undefined
   const statistics = new CallStatistics(registry)
   const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : procedures)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
@@ -111,6 +116,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     sendSecurityHeaders(api)
     if (config.corsOrigins.length > 0) await allowOrigins(api, config.corsOrigins)
   }
+  const gates = new Gates(hosted, { most: config.busyLimit, registry })
+  shedLoad(api, gates)
   authenticate(api, { edge, tokens, sessions })
   limitRequests(api, {
     perMinute: edge ? config.rateLimit : undefined,
@@ -152,7 +159,11 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         { contract: manifest.contract, mayCall: (caller: string) => callers.includes(caller) },
         { contract: healthContract(manifest.contract.name), mayCall: (caller: string) => caller === PLATFORM },
       ]
-      serveProcedures(api, manifest.contract.name, offers, { procedures, tokens })
+      serveProcedures(api, manifest.contract.name, offers, {
+        procedures,
+        tokens,
+        gate: gates.of(manifest.contract.name),
+      })
     }
     faults.push(...doubleTasks(modules))
     if (faults.length > 0) throw new BootError(faults)
@@ -250,13 +261,16 @@ async function remoteCalls(options: {
   budgets: RetryBudgets
   tokens: SystemTokens
   strict: boolean
+  busyLimit: number
 }) {
   const { balancer, budgets, tokens, strict } = options
   const { HttpTransport } = await import('./platform/host/rpc/http/transport.ts')
   const { RemoteAdapter } = await import('./platform/host/rpc/remote-adapter.ts')
   const { stack } = await import('./platform/host/rpc/stack.ts')
+  const { limitsWithin } = await import('./platform/host/rpc/policies/limit.ts')
   const transport = new HttpTransport({ tokens })
-  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer, budgets }), strict })
+  const limits = limitsWithin(options.busyLimit)
+  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer, budgets, limits }), strict })
   return { adapter, close: () => transport.close() }
 }
 

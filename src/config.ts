@@ -124,6 +124,13 @@ const Variables = Type.Object({
     description: 'Attempts a minute to sign in, register or reset a password: for one address, and for one account',
     examples: [20],
   }),
+  BUSY_LIMIT: Type.Integer({
+    default: 500,
+    minimum: 1,
+    description:
+      'Requests and calls that one process answers at a time for one module; what is more is refused with 503',
+    examples: [500],
+  }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: "How much to log: pino's levels",
@@ -186,6 +193,7 @@ export interface Config {
   readonly corsOrigins: readonly string[]
   readonly rateLimit: number
   readonly loginLimit: number
+  readonly busyLimit: number
   readonly logLevel: string
   /** The modules' own variables. */
   readonly settings: Readonly<Record<string, unknown>>
@@ -271,6 +279,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     corsOrigins: list(vars.CORS_ORIGINS),
     rateLimit: vars.RATE_LIMIT,
     loginLimit: vars.LOGIN_LIMIT,
+    busyLimit: vars.BUSY_LIMIT,
     logLevel: vars.LOG_LEVEL,
     settings: Object.freeze(values),
     dataFolder: '.data',

@@ -92,6 +92,11 @@ export class RequestContext implements CallContext, Waiter {
     return current.getStore()
   }
 
+  /** Runs a function, and all that follows from it, in no context: work that belongs to nobody's request. */
+  static outside<T>(work: () => T): T {
+    return current.exit(work)
+  }
+
   /** Runs a function, and all that follows from it, in this context. */
   run<T>(work: () => T): T {
     return current.run(this, work)

@@ -132,6 +132,18 @@ export class Unavailable extends SeamError {
   }
 }
 
+/** 503: the module has as much to do as it takes on at a time. Nothing was done; it may be tried again after a second. */
+export class Overloaded extends Unavailable {
+  override readonly name = 'Overloaded'
+  override readonly code = 'Overloaded'
+  override readonly message: string
+
+  constructor(module: string, options?: ErrorOptions) {
+    super(module, { ...options, retryAfter: 1 })
+    this.message = `The module "${module}" has too much to do at the moment.`
+  }
+}
+
 /** 503: the module did not answer before the deadline that belongs to the request. */
 export class DeadlineExceeded extends SeamError {
   constructor(module: string, options?: ErrorOptions) {

@@ -1,6 +1,7 @@
 import type { Balancer } from '../balancing/balancer.ts'
 import { balanced } from './policies/balanced.ts'
 import { hedged } from './policies/hedged.ts'
+import { type Limits, limited } from './policies/limit.ts'
 import { retried } from './policies/retried.ts'
 import type { RetryBudgets } from './policies/retry-budget.ts'
 import type { Dispatch, Policy, Transport } from './remote-call.ts'
@@ -11,9 +12,16 @@ import type { Dispatch, Policy, Transport } from './remote-call.ts'
  *
  * @param options.budgets shared with the gateway, so that all that one process repeats is counted together
  */
-export function stack(options: { transport: Transport; balancer: Balancer; budgets: RetryBudgets }): Dispatch {
+export function stack(options: {
+  transport: Transport
+  balancer: Balancer
+  budgets: RetryBudgets
+  limits?: Limits
+}): Dispatch {
   const { transport, balancer, budgets } = options
   const policies: Policy[] = [
+    // No more at a time than a module that hangs may cost.
+    limited(options.limits),
     // Again, if the module could not be reached.
     retried(budgets),
     // A second instance, if the first one takes long and the contract allows it.

@@ -5,6 +5,7 @@ import {
   DeadlineExceeded,
   Divergence,
   type Fault,
+  Overloaded,
   type SeamError,
   Unavailable,
 } from '../../kit/errors.ts'
@@ -53,6 +54,8 @@ export function decodeError(contract: Contract, procedure: string, error: unknow
       return new BadInput(error.module, faultsIn(error.details), error.message)
     case 'DeadlineExceeded':
       return new DeadlineExceeded(error.module)
+    case 'Overloaded':
+      return new Overloaded(error.module)
     case 'Divergence':
       return new Divergence(contract.name, procedure, error.message.replace(`${contract.name}.${procedure}: `, ''))
     case 'CallFailed':
