@@ -170,7 +170,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     if (edge) {
       if (placement.remote.length > 0) {
         const { proxyModules } = await import('./platform/host/edge/gateway.ts')
-        await proxyModules(api, placement.remote, { balancer, tokens })
+        await proxyModules(api, placement.remote, { balancer, tokens, budgetOf: (module) => budgets.of(module) })
       }
       serveHealth(
         api,

@@ -9,6 +9,7 @@ import { createServer } from '../../src/platform/host/http/server.ts'
 import type { KeptSession } from '../../src/platform/host/identity/session-keepers.ts'
 import { sessionsIn } from '../../src/platform/host/identity/sessions.ts'
 import { systemTokens } from '../../src/platform/host/identity/tokens.ts'
+import { RetryBudgets } from '../../src/platform/host/rpc/policies/retry-budget.ts'
 import { defineContract } from '../../src/platform/kit/contract.ts'
 import { defineModule } from '../../src/platform/kit/module.ts'
 import { serve } from '../lib/children.ts'
@@ -40,8 +41,9 @@ await serve<{ upstream: string }>(async ({ upstream }) => {
   authenticate(server, { edge: true, tokens, sessions: sessionsIn(keeper, { secret: SECRET, tokens, log }) })
   limitRequests(server, { perMinute: 1_000_000_000, attemptsPerMinute: 20, redis: undefined })
   const balancer = new Balancer(staticDiscovery(new Map([['posts', [upstream]]])))
+  const budgets = new RetryBudgets()
   const posts = defineModule(defineContract('posts', { routes: ['/api/posts'] }), { plugin: never })
-  await proxyModules(server, [posts], { balancer, tokens })
+  await proxyModules(server, [posts], { balancer, tokens, budgetOf: (module) => budgets.of(module) })
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   const token = tokens.user.sign('api', { userId: USER, sessionId: USER })
   return { ready: { port: Number(new URL(url).port), token } }

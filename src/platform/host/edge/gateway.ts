@@ -4,26 +4,24 @@ import type { Manifest } from '../../kit/module.ts'
 import type { Balancer } from '../balancing/balancer.ts'
 import { METHODS } from '../http/methods.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
-import { type Budget, Hop, type Way } from './hop.ts'
+import { Hop, type Way } from './hop.ts'
 import { receiveUpload } from './upload.ts'
 
 /** To one instance of a module, at most. A stream of events has one to itself as long as it lasts, so they must be many. */
 const CONNECTIONS = 4_096
 
-const UNBOUNDED: Budget = { asked() {}, take: () => true }
-
 /**
  * Passes the REST prefixes of modules that run elsewhere on to their instances, with the caller's identity signed. An
  * instance that cannot be reached or does not answer in time becomes a 503 that names the module.
  *
- * @param options.budgetOf how often requests to a module may be sent once more; without it, whenever that helps
+ * @param options.budgetOf how often requests to a module may be sent once more
  */
 export async function proxyModules(
   server: FastifyInstance,
   manifests: readonly Manifest[],
-  options: { balancer: Balancer; tokens: SystemTokens; budgetOf?: (module: string) => Budget },
+  options: { balancer: Balancer; tokens: SystemTokens; budgetOf: (module: string) => Way['budget'] },
 ): Promise<void> {
-  const { balancer, tokens, budgetOf = () => UNBOUNDED } = options
+  const { balancer, tokens, budgetOf } = options
   const dispatcher = new Agent({
     connections: CONNECTIONS,
     pipelining: 1,

@@ -7,6 +7,7 @@ import type { Balancer } from '../balancing/balancer.ts'
 import type { Instance, Outcome } from '../balancing/instance.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
 import type { Waiter } from '../request-context.ts'
+import type { RetryBudget } from '../rpc/policies/retry-budget.ts'
 import { FAILED_HEADER } from '../rpc/wire.ts'
 import { headersBack, headersOn } from './hop-headers.ts'
 import type { Upload } from './upload.ts'
@@ -25,15 +26,7 @@ export interface Way {
   readonly tokens: SystemTokens
   readonly balancer: Balancer
   readonly dispatcher: Dispatcher
-  readonly budget: Budget
-}
-
-/** Keeps repetitions from becoming a storm. */
-export interface Budget {
-  /** Something is asked for the first time. */
-  asked(): void
-  /** Whether something may be asked once more; if so, it is counted. */
-  take(): boolean
+  readonly budget: Pick<RetryBudget, 'asked' | 'take'>
 }
 
 /**
@@ -131,7 +124,7 @@ export class Hop implements Waiter {
 
   private send(instance: Instance): void {
     this.tried.push(instance)
-    const attempt = new Attempt(this, instance)
+    const attempt = new Attempt(this, instance, this.upload?.complete === false)
     this.attempt = attempt
     const { method, url } = this.request
     this.way.dispatcher.dispatch(
@@ -167,7 +160,11 @@ class Attempt implements Dispatcher.DispatchHandler {
   /** Of the answer; 0 before there is one. */
   status = 0
   private readonly hop: Hop
+  private readonly isUpload: boolean
   private readonly instance: Instance
+  private readonly began = performance.now()
+  /** How long it took until the answer began, in milliseconds; undefined where that depends on the client. */
+  private took: number | undefined
   private controller: Dispatcher.DispatchController | undefined
   private headers: IncomingHttpHeaders = {}
   private outcome: Outcome = 'answered'
@@ -177,8 +174,9 @@ class Attempt implements Dispatcher.DispatchHandler {
   /** The body of a large one; made when its first bytes come. */
   private stream: Readable | undefined
 
-  constructor(hop: Hop, instance: Instance) {
+  constructor(hop: Hop, instance: Instance, isUpload: boolean) {
     this.hop = hop
+    this.isUpload = isUpload
     this.instance = instance
     instance.began()
   }
@@ -207,6 +205,7 @@ class Attempt implements Dispatcher.DispatchHandler {
     if (status < 200 || this.hasEnded) return
     this.status = status
     this.headers = headers
+    if (!this.isUpload) this.took = performance.now() - this.began
     if (status >= 500 && !this.isPassedBack()) return
     const isBodiless = this.hop.request.method === 'HEAD' || status === 204 || status === 304
     if (isBodiless || Number(headers['content-length']) <= SMALL) this.parts = []
@@ -278,7 +277,7 @@ class Attempt implements Dispatcher.DispatchHandler {
 
   private end(outcome: Outcome): void {
     this.hasEnded = true
-    this.instance.ended(outcome)
+    this.instance.ended(outcome, outcome === 'answered' ? this.took : undefined)
   }
 }
 
