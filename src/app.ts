@@ -21,6 +21,7 @@ import { createOpsServer } from './platform/host/ops/server.ts'
 import { CallStatistics } from './platform/host/rpc/call-stats.ts'
 import { createClient } from './platform/host/rpc/client.ts'
 import { serveProcedures } from './platform/host/rpc/http/server.ts'
+import { RetryBudgets } from './platform/host/rpc/policies/retry-budget.ts'
 import { Procedures } from './platform/host/rpc/procedures.ts'
 import { RunningModule } from './platform/host/running-module.ts'
 import { openState, type State } from './platform/host/state.ts'
@@ -93,10 +94,11 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     log,
   })
   const balancer = new Balancer(discovery)
+  const budgets = new RetryBudgets()
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })
-  const remote = placement.remote.length > 0 ? await remoteCalls({ balancer, tokens, strict }) : undefined
+  const remote = placement.remote.length > 0 ? await remoteCalls({ balancer, budgets, tokens, strict }) : undefined
   const statistics = new CallStatistics(registry)
   const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : procedures)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
@@ -146,12 +148,11 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
       const callers = placement.all
         .filter(({ uses }) => uses.includes(manifest.contract))
         .map(({ contract }) => contract.name)
-      serveProcedures(api, manifest.contract, { procedures, tokens, mayCall: (caller) => callers.includes(caller) })
-      serveProcedures(api, healthContract(manifest.contract.name), {
-        procedures,
-        tokens,
-        mayCall: (caller) => caller === PLATFORM,
-      })
+      const offers = [
+        { contract: manifest.contract, mayCall: (caller: string) => callers.includes(caller) },
+        { contract: healthContract(manifest.contract.name), mayCall: (caller: string) => caller === PLATFORM },
+      ]
+      serveProcedures(api, manifest.contract.name, offers, { procedures, tokens })
     }
     faults.push(...doubleTasks(modules))
     if (faults.length > 0) throw new BootError(faults)
@@ -244,20 +245,18 @@ async function closeServer(server: FastifyInstance): Promise<void> {
 }
 
 /** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */
-async function remoteCalls({
-  balancer,
-  tokens,
-  strict,
-}: {
+async function remoteCalls(options: {
   balancer: Balancer
+  budgets: RetryBudgets
   tokens: SystemTokens
   strict: boolean
 }) {
+  const { balancer, budgets, tokens, strict } = options
   const { HttpTransport } = await import('./platform/host/rpc/http/transport.ts')
   const { RemoteAdapter } = await import('./platform/host/rpc/remote-adapter.ts')
   const { stack } = await import('./platform/host/rpc/stack.ts')
   const transport = new HttpTransport({ tokens })
-  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer }), strict })
+  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer, budgets }), strict })
   return { adapter, close: () => transport.close() }
 }
 

@@ -25,7 +25,10 @@ await serve<{ secret: string }>(async ({ secret }) => {
   await server.register(cookie)
   const sessions = sessionsIn(nowhere, { secret, tokens, log })
   authenticate(server, { edge: false, tokens, sessions })
-  serveProcedures(server, example, { procedures, tokens, mayCall: (caller) => caller === 'bench' })
+  serveProcedures(server, example.name, [{ contract: example, mayCall: (caller) => caller === 'bench' }], {
+    procedures,
+    tokens,
+  })
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
   return { ready: { url } }
 })

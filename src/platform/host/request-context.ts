@@ -32,6 +32,8 @@ export interface Waiter {
  */
 export class RequestContext implements CallContext, Waiter {
   identity: Identity | null = null
+  /** Of the one call that this context was made for. */
+  idempotencyKey: string | undefined
   readonly requestId: string
   readonly deadline: number
   private givenTraceparent: string | undefined
@@ -68,6 +70,23 @@ export class RequestContext implements CallContext, Waiter {
     })
   }
 
+  /** The context of a call that has come in. The caller's time is believed up to 60 s. */
+  static received(call: {
+    requestId: string
+    traceparent: string
+    timeout: number
+    idempotencyKey: string | null
+  }): RequestContext {
+    const { requestId, traceparent, timeout } = call
+    const context = new RequestContext({
+      requestId: requestIdOf(requestId),
+      traceparent,
+      timeout: Math.min(timeout, LONGEST_TIMEOUT),
+    })
+    context.idempotencyKey = call.idempotencyKey ?? undefined
+    return context
+  }
+
   /** The context of the code that is running, if any. */
   static current(): RequestContext | undefined {
     return current.getStore()
@@ -92,9 +111,9 @@ export class RequestContext implements CallContext, Waiter {
     return this.hasEnded || (!this.timer && performance.now() >= this.deadline)
   }
 
-  /** What another process may take, in whole milliseconds, rounded down so that time never grows at a hop; at least 1. */
+  /** What another process may take, in whole milliseconds, rounded down so that time never grows at a hop: 1 to 60,000. */
   remaining(): number {
-    return Math.max(1, Math.floor(this.deadline - performance.now()))
+    return Math.min(LONGEST_TIMEOUT, Math.max(1, Math.floor(this.deadline - performance.now())))
   }
 
   get signal(): AbortSignal {

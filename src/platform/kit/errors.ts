@@ -123,8 +123,12 @@ export class TooManyRequests extends SeamError {
 
 /** 503: the module cannot be reached at the moment, or answered with nonsense. Trying again later may help. */
 export class Unavailable extends SeamError {
-  constructor(module: string, options?: ErrorOptions) {
+  /** Seconds before which it should not be tried again, if it said so. */
+  readonly retryAfter: number | undefined
+
+  constructor(module: string, options?: ErrorOptions & { retryAfter?: number | undefined }) {
     super({ module, code: 'Unavailable', status: 503, message: `The module "${module}" cannot be reached.` }, options)
+    this.retryAfter = options?.retryAfter
   }
 }
 

@@ -1,6 +1,7 @@
 import { Unavailable } from '../../kit/errors.ts'
 import type { Discovery, Endpoint } from '../discovery/discovery.ts'
 import { Instance } from './instance.ts'
+import { leaveOutSlow } from './outliers.ts'
 import { type Tier, tiersOf } from './tier.ts'
 
 const NONE: readonly Instance[] = []
@@ -9,7 +10,15 @@ interface Known {
   readonly endpoints: readonly Endpoint[]
   readonly instances: readonly Instance[]
   readonly tiers: readonly Tier[]
+  /** When the instances were compared last. */
+  compared: number
 }
+
+/** There is no instance of the module, or none that is worth asking: nothing was sent, and to try at once again is in vain. */
+export class NobodyToAsk extends Unavailable {}
+
+/** How often instances are compared, in milliseconds. */
+const COMPARED = 500
 
 /**
  * Chooses the instance that is asked next, for calls and for proxied requests alike. Of two that are taken by chance, the
@@ -32,13 +41,18 @@ export class Balancer {
 
   /**
    * @param tried instances that have failed this request already: another one, if there is any
-   * @throws {Unavailable} when there is no instance, or all are left out
+   * @throws {NobodyToAsk} when there is no instance, or all are left out
    */
   pick(module: string, tried: readonly Instance[] = NONE): Instance {
-    const { tiers } = this.#knownOf(module)
+    const known = this.#knownOf(module)
+    const { tiers } = known
     const now = performance.now()
+    if (now - known.compared > COMPARED) {
+      known.compared = now
+      leaveOutSlow(known.instances, now)
+    }
     const instance = first(tiers, tried, now) ?? (tried.length > 0 ? first(tiers, NONE, now) : undefined)
-    if (!instance) throw new Unavailable(module)
+    if (!instance) throw new NobodyToAsk(module)
     return instance
   }
 
@@ -50,7 +64,7 @@ export class Balancer {
       const same = known?.instances.find(({ origin }) => origin === endpoint.origin)
       return same ? Object.assign(same, endpoint) : new Instance(endpoint)
     })
-    const changed = { endpoints, instances, tiers: tiersOf(instances) }
+    const changed = { endpoints, instances, tiers: tiersOf(instances), compared: 0 }
     this.#known.set(module, changed)
     return changed
   }

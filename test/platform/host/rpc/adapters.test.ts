@@ -69,7 +69,10 @@ function http(strict: boolean): AdapterUnderTest {
       const procedures = new Procedures({ strict, log })
       procedures.implement(contract, implementation as Parameters<Procedures['implement']>[1])
       const server = createServer({ log, trustProxy: true })
-      serveProcedures(server, contract, { procedures, tokens, mayCall: (caller) => caller === 'caller' })
+      serveProcedures(server, contract.name, [{ contract, mayCall: (caller) => caller === 'caller' }], {
+        procedures,
+        tokens,
+      })
       const url = await server.listen({ host: '127.0.0.1', port: 0 })
       const { adapter, close } = remoteTo(contract.name, [url], { tokens, strict })
       t.teardown(async () => {

@@ -1,101 +1,51 @@
-import { Agent, type Dispatcher } from 'undici'
-import { DeadlineExceeded, Unavailable } from '../../../kit/errors.ts'
+import { Agent } from 'undici'
 import type { Instance } from '../../balancing/instance.ts'
 import type { SystemTokens } from '../../identity/tokens.ts'
-import type { RequestContext } from '../../request-context.ts'
 import type { RemoteCall, Transport } from '../remote-call.ts'
-import { decodeError, IDENTITY_HEADER, MAX_OUTPUT, RPC_PREFIX, SERVICE_HEADER, TIMEOUT_HEADER } from '../wire.ts'
+import { Lane } from './lane.ts'
 
-/** Calls by HTTP: each is a POST over a pooled keep-alive connection. */
+/** From one process to one instance. Each carries up to 64 calls at a time. */
+const CONNECTIONS = 64
+
+/**
+ * Calls by HTTP. Those that one process makes to one instance in the same turn of the event loop share a request: under load
+ * that is several times as fast as a request for each. Every call keeps its own deadline, identity, trace and error, and is
+ * answered as soon as the far side has its answer.
+ */
 export class HttpTransport implements Transport {
-  readonly #agent = new Agent({ connections: 64, pipelining: 1, keepAliveTimeout: 4_000, connectTimeout: 2_000 })
+  readonly #agent = new Agent({
+    connections: CONNECTIONS,
+    pipelining: 1,
+    keepAliveTimeout: 4_000,
+    connectTimeout: 2_000,
+    // Deadlines are those of the calls.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  })
   readonly #tokens: SystemTokens
+  readonly #lanes = new WeakMap<Instance, Map<string, Lane>>()
 
   constructor(options: { tokens: SystemTokens }) {
     this.#tokens = options.tokens
   }
 
-  async send(instance: Instance, call: RemoteCall): Promise<unknown> {
-    const { caller, contract, name, context } = call
-    const module = contract.name
-    const headers: Record<string, string> = {
-      'content-type': 'application/json',
-      [SERVICE_HEADER]: this.#tokens.service.sign(module, { caller }),
-      [TIMEOUT_HEADER]: String(context.remaining()),
-      'x-request-id': context.requestId,
-      traceparent: context.traceparent,
-    }
-    if (context.identity) headers[IDENTITY_HEADER] = this.#tokens.identity.sign(module, { identity: context.identity })
-    const path = `${RPC_PREFIX}/${module}/${name}`
-    const { status, text } = await this.#post(instance.origin, module, path, headers, call.body, context)
-    const answer = parse(module, text)
-    if (status !== 200) throw decodeError(contract, name, answer)
-    return answer
+  send(instance: Instance, call: RemoteCall): Promise<unknown> {
+    return this.#laneTo(instance, call.contract.name, call.caller).send(call)
   }
 
   close(): Promise<void> {
     return this.#agent.destroy()
   }
 
-  #post(
-    origin: string,
-    module: string,
-    path: string,
-    headers: Record<string, string>,
-    body: string,
-    context: RequestContext,
-  ): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      let request: Dispatcher.DispatchController | undefined
-      let expired = false
-      const waiter = {
-        expire() {
-          expired = true
-          request?.abort(new DeadlineExceeded(module))
-        },
-      }
-      context.await(waiter)
-      const chunks: Buffer[] = []
-      let size = 0
-      let status = 0
-      this.#agent.dispatch(
-        { origin, path, method: 'POST', headers, body },
-        {
-          onRequestStart(controller) {
-            request = controller
-            if (expired) controller.abort(new DeadlineExceeded(module))
-          },
-          onResponseStart(_controller, statusCode) {
-            status = statusCode
-          },
-          onResponseData(controller, chunk) {
-            size += chunk.length
-            if (size > MAX_OUTPUT) controller.abort(new Error('The answer is larger than 8 MiB.'))
-            else chunks.push(chunk)
-          },
-          onResponseEnd() {
-            context.forget(waiter)
-            resolve({ status, text: chunks.length === 1 ? chunks[0]!.toString() : Buffer.concat(chunks).toString() })
-          },
-          onResponseError(_controller, error) {
-            context.forget(waiter)
-            reject(error instanceof DeadlineExceeded ? error : new Unavailable(module, { cause: error }))
-          },
-        },
-      )
-    })
-  }
-}
-
-interface Answer {
-  status: number
-  text: string
-}
-
-function parse(module: string, text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw new Unavailable(module, { cause })
+  #laneTo(instance: Instance, module: string, caller: string): Lane {
+    let lanes = this.#lanes.get(instance)
+    if (!lanes) this.#lanes.set(instance, (lanes = new Map()))
+    const key = `${module} ${caller}`
+    let lane = lanes.get(key)
+    if (!lane) {
+      lane = new Lane({ origin: instance.origin, module, caller, agent: this.#agent, tokens: this.#tokens })
+      lanes.set(key, lane)
+    }
+    return lane
   }
 }

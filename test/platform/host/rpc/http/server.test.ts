@@ -8,11 +8,14 @@ import { buildApp } from '../../../../../src/app.ts'
 import { readConfig } from '../../../../../src/config.ts'
 import { createServer } from '../../../../../src/platform/host/http/server.ts'
 import { keyFor, systemTokens } from '../../../../../src/platform/host/identity/tokens.ts'
+import { BATCH_TYPE, callLine, type ReceivedCall } from '../../../../../src/platform/host/rpc/http/lines-of-calls.ts'
 import { serveProcedures } from '../../../../../src/platform/host/rpc/http/server.ts'
 import { Procedures } from '../../../../../src/platform/host/rpc/procedures.ts'
+import type { CallContext } from '../../../../../src/platform/kit/call-context.ts'
 import { defineContract, query } from '../../../../../src/platform/kit/contract.ts'
 import { defineModule, definePlugin } from '../../../../../src/platform/kit/module.ts'
 import { freshState } from '../../../../support/topology.ts'
+import { until } from '../../../../support/until.ts'
 
 const SECRET = 'a secret that only these tests know, of enough length'
 const tokens = systemTokens(SECRET)
@@ -45,9 +48,9 @@ const catalogue = [
   defineModule(passerby, { plugin: async () => ({ default: definePlugin<typeof passerby>(() => {}) }) }),
 ]
 
-const REAL = '/_seam/rpc-shelves/find'
+const REAL = '/_seam/rpc-shelves'
 /** As long as the real one, so that even the length of the answer must be the same. */
-const UNKNOWN = '/_seam/rpc-shelves/fund'
+const UNKNOWN = '/_seam/rpc-shalves'
 
 const state = await freshState('postgres')
 t.teardown(() => state.close())
@@ -77,6 +80,12 @@ const service = (options: {
   })
 
 const valid = { 'x-seam-service': service({}) }
+const batch = { 'content-type': BATCH_TYPE }
+const line = (procedure: string, input: unknown, own: Partial<ReceivedCall> = {}) => {
+  const call = { timeout: 5_000, requestId: 'r', traceparent: '', identity: null, idempotencyKey: null, ...own }
+  return callLine({ procedure, ...call }, JSON.stringify(input))
+}
+const find = (input: unknown) => line('find', input)
 const refused: Record<string, Record<string, string>> = {
   'no token': {},
   'an empty token': { 'x-seam-service': '' },
@@ -89,7 +98,6 @@ const refused: Record<string, Record<string, string>> = {
   'a token made for another purpose': { 'x-seam-service': service({ purpose: 'identity token' }) },
   'the token of a module that does not name this one': { 'x-seam-service': service({ caller: 'rpc-passerby' }) },
   'the token of no module': { 'x-seam-service': service({ caller: 'nobody' }) },
-  'the token of the platform, which may ask for health only': { 'x-seam-service': service({ caller: 'seam' }) },
   'a bearer token of a user': {
     authorization: `Bearer ${tokens.user.sign('api', { userId: '01890000-0000-7000-8000-000000000001', sessionId: '01890000-0000-7000-8000-00000000005e' })}`,
   },
@@ -119,7 +127,7 @@ for (const EDGE of ['true', 'false']) {
     const { url } = await start(t, { EDGE })
     const json = { 'content-type': 'application/json' }
     const bodies: Record<string, RequestInit> = {
-      'a good body': { headers: json, body: '{"id":"1"}' },
+      'a good body': { headers: batch, body: find({ id: '1' }) },
       'broken JSON': { headers: json, body: '{"id' },
       'a body of another type': { headers: { 'content-type': 'text/csv' }, body: 'a,b' },
       'two megabytes': { headers: json, body: 'x'.repeat(2 * 1024 * 1024) },
@@ -135,9 +143,10 @@ for (const EDGE of ['true', 'false']) {
       }
     }
     t.equal(handled, 0)
-    const answer = await fetch(url + REAL, { method: 'POST', headers: { ...json, ...valid }, body: '{"id":"1"}' })
+    const sent = { method: 'POST', headers: { ...batch, ...valid }, body: find({ id: '1' }) }
+    const answer = await fetch(url + REAL, sent)
     t.equal(answer.status, 200)
-    t.strictSame(await answer.json(), { id: '1' })
+    t.equal(await answer.text(), '0 {"id":"1"}\n')
     t.equal(handled, 1)
   })
 
@@ -166,37 +175,89 @@ t.test('nothing of the body is waited for when the token is not good', async (t)
   }
 })
 
+/** What a module with a valid token is answered. */
+async function ask(url: string, body: string, headers: Record<string, string> = {}) {
+  const answer = await fetch(url + REAL, { method: 'POST', headers: { ...batch, ...valid, ...headers }, body })
+  const text = await answer.text()
+  return { status: answer.status, text, lines: text.split('\n').slice(0, -1).sort() }
+}
+
+/** The error in an answer's line. */
+const errorIn = (line: string) => JSON.parse(/^\d+!(.*)$/.exec(line)![1]!)
+
 t.test('the platform may ask for health, and modules may not', async (t) => {
   const { url } = await start(t, {})
-  const ask = async (caller: string) => {
-    const headers = { 'content-type': 'application/json', 'x-seam-service': service({ caller }) }
-    const answer = await fetch(`${url}/_seam/rpc-shelves/$health`, { method: 'POST', headers, body: '{}' })
-    return answer.status
-  }
-  t.equal(await ask('seam'), 200)
-  t.equal(await ask('rpc-reader'), 404)
+  const health = line('$health', {})
+  t.strictSame((await ask(url, health, { 'x-seam-service': service({ caller: 'seam' }) })).lines, ['0 {}'])
+  t.match(errorIn((await ask(url, health)).lines[0]!), { code: 'Unavailable', module: 'rpc-shelves' })
+  const other = await ask(url, find({ id: '1' }), { 'x-seam-service': service({ caller: 'seam' }) })
+  t.match(
+    errorIn(other.lines[0]!),
+    { code: 'Unavailable', module: 'rpc-shelves' },
+    'and the platform asks for nothing else',
+  )
 })
 
-t.test('a module with a valid token is told what is wrong with its request', async (t) => {
+t.test('each call of a batch gets an answer of its own', async (t) => {
   const { url } = await start(t, {})
-  const ask = async (body: string, headers: Record<string, string> = {}) => {
-    const answer = await fetch(url + REAL, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...valid, ...headers },
-      body,
-    })
-    return { status: answer.status, body: (await answer.json()) as any }
+  const calls = [
+    find({ id: 'a' }),
+    find({ id: 1, more: 2 }),
+    line('fund', {}),
+    line('find', { id: 'b' }, { identity: 'x.y.z' }),
+    line('constructor', {}),
+    find({ id: 'c' }),
+  ]
+  const { status, lines } = await ask(url, calls.join(''))
+  t.equal(status, 200)
+  t.equal(lines[0], '0 {"id":"a"}')
+  const wrong = errorIn(lines[1]!)
+  t.match(wrong, { module: 'rpc-shelves', code: 'BadInput' })
+  t.strictSame(wrong.details.errors.map(({ path }: { path: string }) => path).sort(), ['/id', '/more'])
+  for (const n of [2, 3, 4]) t.match(errorIn(lines[n]!), { module: 'rpc-shelves', code: 'Unavailable' })
+  t.equal(lines[5], '5 {"id":"c"}')
+})
+
+t.test('what is no batch is refused as a whole', async (t) => {
+  const { url } = await start(t, {})
+  const good = find({ id: '1' })
+  const broken: Record<string, string> = {
+    nothing: '',
+    'a line without an end': good.slice(0, -1),
+    'an empty line': `${good}\n`,
+    'half a line': good.slice(0, 20),
+    'no list': '{"id":"1"}\n',
+    'a list that is too short': '["find",1000]\n',
+    'a procedure that is no text': '[1,1000,"r","t",null,null,{}]\n',
+    'a time that is none': '["find","soon","r","t",null,null,{}]\n',
+    'a time that is over': '["find",0,"r","t",null,null,{}]\n',
+    'an identity that is no text': '["find",1000,"r","t",{},null,{}]\n',
+    'more calls than 64': good.repeat(65),
   }
-  const wrong = await ask('{"id":1,"more":2}')
-  t.equal(wrong.status, 400)
-  t.match(wrong.body, { module: 'rpc-shelves', code: 'BadInput' })
-  t.strictSame(wrong.body.details.errors.map(({ path }: { path: string }) => path).sort(), ['/id', '/more'])
-  t.equal((await ask('{"id')).status, 400)
-  t.equal((await ask('')).status, 400)
-  t.equal((await ask(`{"id":"${'x'.repeat(1024 * 1024)}"}`)).status, 413)
-  t.equal((await ask('a,b', { 'content-type': 'text/csv' })).status, 415)
-  for (const timeout of ['0', '-5', 'soon', 'NaN', '1e9', ' ', '50000'])
-    t.equal((await ask('{"id":"1"}', { 'x-seam-timeout': timeout })).status, 200, `a timeout of "${timeout}"`)
+  handled = 0
+  for (const [what, body] of Object.entries(broken)) t.equal((await ask(url, body)).status, 400, what)
+  t.equal((await ask(url, `"${'x'.repeat(3 * 1024 * 1024)}"\n`)).status, 413)
+  t.equal((await ask(url, good, { 'content-type': 'text/csv' })).status, 415)
+  t.equal((await ask(url, good, { 'content-type': 'application/json' })).status, 400)
+  t.equal(handled, 0)
+  t.equal((await ask(url, good.repeat(64))).lines.length, 64)
+})
+
+t.test('who cancels nonsense cancels nothing', async (t) => {
+  const { url } = await start(t, {})
+  for (const input of [null, {}, [], ['x', 0], [1, 2, 3], 'text', [['x'], -1], [{}, 'y']])
+    t.strictSame((await ask(url, line('$cancel', input))).lines, ['0 null'])
+})
+
+t.test('a request id, a trace or a time that is no good is not believed', async (t) => {
+  const { url } = await start(t, {})
+  for (const own of [
+    { requestId: '<script>' },
+    { traceparent: 'x' },
+    { timeout: 1e9 },
+    { requestId: 'x'.repeat(5_000) },
+  ])
+    t.strictSame((await ask(url, line('find', { id: '1' }, own))).lines, ['0 {"id":"1"}'])
 })
 
 t.test('a result that JSON cannot say is an answer too, not silence', async (t) => {
@@ -206,12 +267,39 @@ t.test('a result that JSON cannot say is an answer too, not silence', async (t) 
     const server = createServer({ log, trustProxy: true })
     const results = [undefined, () => {}, 1n]
     procedures.implement(shelves, { find: () => ({ id: '1' }), any: () => results.shift() })
-    serveProcedures(server, shelves, { procedures, tokens, mayCall: () => true })
+    serveProcedures(server, shelves.name, [{ contract: shelves, mayCall: () => true }], { procedures, tokens })
+    const url = await server.listen({ host: '127.0.0.1', port: 0 })
     t.teardown(() => server.close())
     for (const _ of [1, 2, 3]) {
-      const answer = await server.inject({ method: 'POST', url: '/_seam/rpc-shelves/any', headers: valid, payload: {} })
-      t.equal(answer.statusCode, 500)
-      t.equal(answer.json().code, strict ? 'Divergence' : 'CallFailed')
+      const { lines } = await ask(url, line('any', {}))
+      t.equal(errorIn(lines[0]!).code, strict ? 'Divergence' : 'CallFailed')
     }
   }
+})
+
+t.test('when the connection is gone, what is done for its calls ends', async (t) => {
+  const log = pino({ level: 'silent' })
+  const procedures = new Procedures({ strict: true, log })
+  const server = createServer({ log, trustProxy: true })
+  const signals: AbortSignal[] = []
+  const handler = (_input: unknown, { signal }: CallContext) => {
+    signals.push(signal)
+    return new Promise<never>(() => {})
+  }
+  procedures.implement(shelves, { find: handler, any: handler })
+  serveProcedures(server, shelves.name, [{ contract: shelves, mayCall: () => true }], { procedures, tokens })
+  const url = await server.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => server.close())
+  const gone = new AbortController()
+  const request = {
+    method: 'POST',
+    headers: { ...batch, ...valid },
+    body: find({ id: '1' }).repeat(3),
+    signal: gone.signal,
+  }
+  const answer = fetch(url + REAL, request).catch(() => 'gone')
+  await until('three calls', () => signals.length === 3)
+  gone.abort()
+  t.equal(await answer, 'gone')
+  await until('the end of all three', () => signals.every(({ aborted }) => aborted), 1_000)
 })

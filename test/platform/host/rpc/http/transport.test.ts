@@ -9,11 +9,13 @@ import t, { type Test } from 'tap'
 import { Type } from 'typebox'
 import { createServer } from '../../../../../src/platform/host/http/server.ts'
 import { systemTokens } from '../../../../../src/platform/host/identity/tokens.ts'
+import { RequestContext } from '../../../../../src/platform/host/request-context.ts'
 import { CallStatistics } from '../../../../../src/platform/host/rpc/call-stats.ts'
 import { createClient } from '../../../../../src/platform/host/rpc/client.ts'
 import { serveProcedures } from '../../../../../src/platform/host/rpc/http/server.ts'
 import { Procedures } from '../../../../../src/platform/host/rpc/procedures.ts'
 import { MAX_INPUT, MAX_OUTPUT } from '../../../../../src/platform/host/rpc/wire.ts'
+import type { CallContext } from '../../../../../src/platform/kit/call-context.ts'
 import { defineContract, query } from '../../../../../src/platform/kit/contract.ts'
 import {
   BadInput,
@@ -22,10 +24,14 @@ import {
   type SeamError,
   Unavailable,
 } from '../../../../../src/platform/kit/errors.ts'
+import { until } from '../../../../support/until.ts'
 import { remoteTo } from '../remote.ts'
 
 const tokens = systemTokens('a secret that only these tests know, of enough length')
 const log = pino({ level: 'silent' })
+// Deadlines and pauses keep no process alive; a listening server does in a real one.
+const alive = setInterval(() => {}, 1_000)
+t.teardown(() => clearInterval(alive))
 
 const shop = defineContract('shop', {
   errors: { Closed: { status: 409, message: 'Closed.' } },
@@ -81,10 +87,16 @@ async function upstream(t: Test, answer: Answer) {
   return { close, client, sockets }
 }
 
-const json =
-  (status: number, body: unknown): Answer =>
+/** The answer to the first call of a request. */
+const result =
+  (value: unknown): Answer =>
   (response) =>
-    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    response.writeHead(200).end(`0 ${JSON.stringify(value)}\n`)
+
+const failure =
+  (value: unknown): Answer =>
+  (response) =>
+    response.writeHead(200).end(`0!${JSON.stringify(value)}\n`)
 
 const text =
   (status: number, body: string | Buffer, headers: Record<string, string> = {}): Answer =>
@@ -94,34 +106,38 @@ const text =
 const wire = (code: string, more: object = {}) => ({ module: 'shop', code, message: 'x', ...more })
 
 const nonsense: Record<string, [Answer, new (...args: never[]) => SeamError]> = {
-  'text that is no JSON': [text(200, 'hello'), Unavailable],
+  'text that is no line': [text(200, 'hello'), Unavailable],
+  'a line that is no answer': [text(200, 'hello\n'), Unavailable],
   'nothing at all': [text(200, ''), Unavailable],
-  'half of the JSON': [text(200, '{"cents":'), Unavailable],
+  'an empty line': [text(200, '\n'), Unavailable],
+  'a line without an end': [text(200, '0 {"cents":1}'), Unavailable],
+  'half of the JSON': [text(200, '0 {"cents":\n'), Unavailable],
+  'an answer to a call that is not there': [text(200, '1 {"cents":1}\n'), Unavailable],
+  'a number of a call that is none': [text(200, '-1 {"cents":1}\n'), Unavailable],
+  'a number of a call without end': [text(200, `${'9'.repeat(400)} {"cents":1}\n`), Unavailable],
   '204': [text(204, ''), Unavailable],
-  'bytes that are no UTF-8': [text(200, Buffer.from([0xff, 0xfe, 0x00])), Unavailable],
+  'bytes that are no UTF-8': [text(200, Buffer.from([0xff, 0xfe, 0x00, 0x0a])), Unavailable],
   'compressed JSON that nobody asked for': [
     text(200, Buffer.from('H4sIAAAAAAAAA6tWSk7NKylWsjI0qAUAKM0WZg0AAAA=', 'base64'), { 'content-encoding': 'gzip' }),
     Unavailable,
   ],
   'a page of a proxy': [text(502, '<html>Bad Gateway</html>', { 'content-type': 'text/html' }), Unavailable],
   'a redirection': [text(302, '', { location: 'http://127.0.0.1:1/' }), Unavailable],
-  'a problem of the REST API': [
-    json(413, { type: 'urn:seam', status: 413, module: 'shop', code: 'TooLarge' }),
-    Unavailable,
-  ],
-  'JSON null with 500': [json(500, null), Unavailable],
-  'a list with 500': [json(500, []), Unavailable],
-  'another shape': [json(200, { dollars: 1 }), CallFailed],
-  'more than the contract says': [json(200, { cents: 1, secret: 2 }), CallFailed],
-  'a number that is a text': [json(200, { cents: '1' }), CallFailed],
-  'an error with 200': [json(200, wire('Closed')), CallFailed],
-  'an error that nobody knows': [json(400, wire('Whatever')), Unavailable],
-  'an error named like what every object has': [json(400, wire('constructor')), Unavailable],
-  'an error named like the prototype': [json(400, wire('__proto__')), Unavailable],
-  'an error without words': [json(400, { module: 'shop', code: 'Closed' }), Unavailable],
-  'faults that are no list': [json(400, wire('BadInput', { details: { errors: 'all' } })), BadInput],
-  'faults that are nothing': [json(400, wire('BadInput', { details: null })), BadInput],
-  'more than 8 MiB at once': [text(200, `"${'x'.repeat(MAX_OUTPUT)}"`), Unavailable],
+  'a problem of the REST API': [text(413, '{"type":"urn:seam","module":"shop","code":"TooLarge"}'), Unavailable],
+  'an answer with another status': [text(500, '0 {"cents":1}\n'), Unavailable],
+  'an error that is null': [failure(null), Unavailable],
+  'an error that is a list': [failure([]), Unavailable],
+  'another shape': [result({ dollars: 1 }), CallFailed],
+  'more than the contract says': [result({ cents: 1, secret: 2 }), CallFailed],
+  'a number that is a text': [result({ cents: '1' }), CallFailed],
+  'an error in place of a result': [result(wire('Closed')), CallFailed],
+  'an error that nobody knows': [failure(wire('Whatever')), Unavailable],
+  'an error named like what every object has': [failure(wire('constructor')), Unavailable],
+  'an error named like the prototype': [failure(wire('__proto__')), Unavailable],
+  'an error without words': [failure({ module: 'shop', code: 'Closed' }), Unavailable],
+  'faults that are no list': [failure(wire('BadInput', { details: { errors: 'all' } })), BadInput],
+  'faults that are nothing': [failure(wire('BadInput', { details: null })), BadInput],
+  'more than 8 MiB at once': [text(200, `0 "${'x'.repeat(MAX_OUTPUT)}"\n`), Unavailable],
   'more than 8 MiB, bit by bit': [
     (response) => {
       const more = () => {
@@ -134,14 +150,14 @@ const nonsense: Record<string, [Answer, new (...args: never[]) => SeamError]> = 
   ],
   'less than it said': [
     (response) => {
-      response.writeHead(200, { 'content-length': '1000' }).write('{"cents"')
+      response.writeHead(200, { 'content-length': '1000' }).write('0 {"cents"')
       setTimeout(() => response.destroy(), 10)
     },
     Unavailable,
   ],
   'a chunk, and then the end of the connection': [
     (response) => {
-      response.write('{"cents"')
+      response.write('0 {"cents"')
       setTimeout(() => response.destroy(), 10)
     },
     Unavailable,
@@ -150,7 +166,7 @@ const nonsense: Record<string, [Answer, new (...args: never[]) => SeamError]> = 
   'a reset of the connection': [(response) => (response.socket as Socket).resetAndDestroy(), Unavailable],
   'nothing, ever': [() => {}, DeadlineExceeded],
   'a header, and then nothing': [(response) => response.writeHead(200).flushHeaders(), DeadlineExceeded],
-  'one byte, and then nothing': [(response) => response.write('{'), DeadlineExceeded],
+  'one byte, and then nothing': [(response) => response.write('0'), DeadlineExceeded],
   'one byte now and then': [
     (response) => {
       const timer = setInterval(() => response.write(' '), 20)
@@ -163,7 +179,8 @@ const nonsense: Record<string, [Answer, new (...args: never[]) => SeamError]> = 
 for (const [what, [answer, Expected]] of Object.entries(nonsense)) {
   t.test(`an instance that answers with ${what} gives ${Expected.name}, and no connection stays`, async (t) => {
     const { close, client, sockets } = await upstream(t, answer)
-    const error = await errorOf(client.price({ id: '1' }, { timeout: 300 }))
+    const timeout = Expected === DeadlineExceeded ? 300 : 5_000
+    const error = await errorOf(client.price({ id: '1' }, { timeout }))
     t.equal(error.constructor, Expected, error.stack ?? '')
     t.equal(error.module, 'shop')
     t.ok(Array.isArray(error.details?.errors ?? []))
@@ -174,9 +191,10 @@ for (const [what, [answer, Expected]] of Object.entries(nonsense)) {
 }
 
 t.test('nonsense is no result, also where the contract allows anything', async (t) => {
-  const answers = [text(200, 'hello'), text(200, ''), text(200, '{')]
-  const { client } = await upstream(t, (response, request) => answers.shift()!(response, request))
-  for (const _ of [1, 2, 3]) t.equal((await errorOf(client.anything({}))).constructor, Unavailable)
+  for (const answer of [text(200, 'hello'), text(200, ''), text(200, '0 {\n')]) {
+    const { client } = await upstream(t, answer)
+    t.equal((await errorOf(client.anything({}))).constructor, Unavailable)
+  }
 })
 
 t.test('an instance that does not speak HTTP gives Unavailable', async (t) => {
@@ -200,22 +218,22 @@ t.test('a module without an address, or with a wrong one, gives Unavailable', as
   for (const urls of [[], ['http://127.0.0.1:1'], ['http://no-such-host.invalid'], ['http://127.0.0.1:99999']]) {
     const { close, client } = clientOf(urls)
     const error = await errorOf(client.price({ id: '1' }, { timeout: 5_000 }))
-    t.equal(error.constructor, Unavailable, urls[0] ?? 'no address')
+    t.ok(error instanceof Unavailable, urls[0] ?? 'no address')
     t.ok(error.cause instanceof Error || urls.length === 0)
     await close()
   }
 })
 
-t.test('after nonsense the next call is answered', async (t) => {
+t.test('nonsense is asked again, and what comes then is the answer', async (t) => {
   const answers = [
     text(502, '<html>'),
     (response: ServerResponse) => response.socket?.destroy(),
-    json(200, { cents: 7 }),
+    result({ cents: 7 }),
+    result({ cents: 8 }),
   ]
   const { client } = await upstream(t, (response, request) => answers.shift()!(response, request))
-  t.equal((await errorOf(client.price({ id: '1' }))).constructor, Unavailable)
-  t.equal((await errorOf(client.price({ id: '1' }))).constructor, Unavailable)
   t.strictSame(await client.price({ id: '1' }), { cents: 7 })
+  t.strictSame(await client.price({ id: '1' }), { cents: 8 })
 })
 
 t.test('the causes of a failure stay out of its message', async (t) => {
@@ -228,7 +246,7 @@ t.test('an input that is too large, or that JSON cannot carry, is refused before
   let requests = 0
   const { client } = await upstream(t, (response, request) => {
     requests++
-    json(200, null)(response, request)
+    result(null)(response, request)
   })
   t.equal((await errorOf(client.anything('x'.repeat(MAX_INPUT)))).constructor, BadInput)
   t.equal((await errorOf(client.anything(1n))).constructor, CallFailed)
@@ -238,16 +256,143 @@ t.test('an input that is too large, or that JSON cannot carry, is refused before
   t.equal(requests, 1)
 })
 
+/** A server that keeps the lines of each request, and answers them when and as the test wants. */
+async function recorder(t: Test, answer: (lines: string[], response: ServerResponse) => void) {
+  const requests: string[][] = []
+  const server = createHttpServer((request, response) => {
+    let body = ''
+    request.setEncoding('utf8')
+    request.on('data', (chunk) => {
+      body += chunk
+    })
+    request.on('end', () => {
+      const lines = body.split('\n').slice(0, -1)
+      requests.push(lines)
+      answer(lines, response)
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { close, client } = clientOf([`http://127.0.0.1:${(server.address() as AddressInfo).port}`])
+  t.teardown(async () => {
+    await close()
+    server.closeAllConnections()
+    server.close()
+  })
+  return { client, requests }
+}
+
+const priceOf = (line: string): number => Number(JSON.parse(line)[6].id)
+const answerAll = (lines: string[], response: ServerResponse) =>
+  response.end(lines.map((line, index) => `${index} {"cents":${priceOf(line)}}\n`).join(''))
+
+t.test('calls of one turn share a request, up to 64, and each gets its own answer', async (t) => {
+  const { client, requests } = await recorder(t, answerAll)
+  const answers = await Promise.all(Array.from({ length: 150 }, (_, n) => client.price({ id: `${n}` })))
+  t.strictSame(
+    answers.map(({ cents }) => cents),
+    Array.from({ length: 150 }, (_, n) => n),
+  )
+  t.strictSame(requests.map(({ length }) => length).sort(), [22, 64, 64])
+  await client.price({ id: '1' })
+  t.equal(requests.length, 4, 'a call alone has a request of its own')
+})
+
+t.test('heavy calls do not share: a request takes no more than 256 KiB, or one call', async (t) => {
+  const { client, requests } = await recorder(t, (lines, response) =>
+    response.end(lines.map((_, index) => `${index} null\n`).join('')),
+  )
+  await Promise.all(Array.from({ length: 6 }, () => client.anything('x'.repeat(100_000))))
+  t.strictSame(
+    requests.map(({ length }) => length),
+    [2, 2, 2],
+  )
+  await Promise.all([1, 2].map(() => client.anything('x'.repeat(1_000_000))))
+  t.equal(requests.length, 5)
+})
+
+t.test('an answer is handed out as soon as it is there, in any order, also when it comes in pieces', async (t) => {
+  const slow = Promise.withResolvers<ServerResponse>()
+  const { client } = await recorder(t, async (lines, response) => {
+    t.equal(lines.length, 3)
+    response.write('2 {"ce')
+    await sleep(20)
+    response.write('nts":2}\n1 {"cents":1}\n0 {"c')
+    slow.resolve(response)
+  })
+  const order: number[] = []
+  const calls = [0, 1, 2].map(async (n) => {
+    const { cents } = await client.price({ id: `${n}` })
+    order.push(cents)
+  })
+  const response = await slow.promise
+  await Promise.all([calls[1], calls[2]])
+  t.strictSame(order, [2, 1])
+  response.end('ents":0}\n')
+  await calls[0]
+  t.strictSame(order, [2, 1, 0])
+})
+
+t.test('text that is cut between two bytes of a character arrives whole', async (t) => {
+  const { client } = await recorder(t, async (_lines, response) => {
+    const bytes = Buffer.from('0 "日本語 👩‍👩‍👧"\n')
+    for (const byte of bytes) {
+      response.write(Buffer.from([byte]))
+      await sleep(1)
+    }
+    response.end()
+  })
+  t.equal(await client.anything(null), '日本語 👩‍👩‍👧')
+})
+
+t.test('a fault of one call leaves the others of its request alone', async (t) => {
+  const { client } = await recorder(t, (_lines, response) =>
+    response.end('0 {"cents":0}\n1!{"module":"shop","code":"Closed","message":"x"}\n2 {"dollars":2}\n'),
+  )
+  const answers = await Promise.allSettled([0, 1, 2].map((n) => client.price({ id: `${n}` })))
+  t.strictSame(
+    answers.map((answer) => (answer.status === 'fulfilled' ? answer.value : answer.reason.constructor)),
+    [{ cents: 0 }, shop.errors.Closed, CallFailed],
+  )
+})
+
+t.test('what has been answered stays so when the rest of the answer never comes', async (t) => {
+  const { client } = await recorder(t, (_lines, response) => {
+    response.write('1 {"cents":1}\n')
+    setTimeout(() => response.destroy(), 20)
+  })
+  const answers = await Promise.allSettled([0, 1].map((n) => client.price({ id: `${n}` })))
+  t.strictSame(
+    answers.map((answer) => (answer.status === 'fulfilled' ? answer.value : answer.reason.constructor)),
+    [Unavailable, { cents: 1 }],
+  )
+})
+
+t.test('each call of a request has a deadline of its own', async (t) => {
+  const { client, requests } = await recorder(t, async (lines, response) => {
+    await sleep(150)
+    answerAll(lines, response)
+  })
+  const [late, good] = await Promise.allSettled([
+    client.price({ id: '1' }, { timeout: 50 }),
+    client.price({ id: '2' }, { timeout: 5_000 }),
+  ])
+  t.equal((late as PromiseRejectedResult).reason.constructor, DeadlineExceeded)
+  t.strictSame((good as PromiseFulfilledResult<unknown>).value, { cents: 2 })
+  t.equal(requests.length, 1)
+})
+
 t.test('connections are kept, and at most 64 are open at once', async (t) => {
   let most = 0
   const { client, sockets } = await upstream(t, async (response, request) => {
     most = Math.max(most, sockets.size)
     await sleep(5)
-    json(200, { cents: 1 })(response, request)
+    result(1)(response, request)
   })
-  for (let n = 0; n < 10; n++) await client.price({ id: '1' })
+  for (let n = 0; n < 10; n++) await client.anything(1)
   t.ok(most <= 2, 'the next call may begin while the connection of the last one is still being tidied up')
-  await Promise.all(Array.from({ length: 300 }, () => client.price({ id: '1' })))
+  // So heavy that each has a request of its own.
+  await Promise.all(Array.from({ length: 150 }, () => client.anything('x'.repeat(300_000))))
   t.equal(most, 64)
 })
 
@@ -265,7 +410,7 @@ t.test('all instances are asked', async (t) => {
     ['a', 'b', 'c'].map(async (name) => {
       const server = createHttpServer((request, response) => {
         asked.push(name)
-        json(200, { cents: 1 })(response, request)
+        result({ cents: 1 })(response, request)
       })
       server.listen(0, '127.0.0.1')
       await once(server, 'listening')
@@ -281,6 +426,40 @@ t.test('all instances are asked', async (t) => {
   for (const server of servers) server.close()
 })
 
+t.test('a caller that goes away is not waited for on the far side, while others of its request go on', async (t) => {
+  const contexts: CallContext[] = []
+  const gate = Promise.withResolvers<void>()
+  const procedures = new Procedures({ strict: true, log })
+  procedures.implement(shop, {
+    async price(_input, context) {
+      contexts.push(context)
+      await gate.promise
+      return { cents: 1 }
+    },
+    anything: () => null,
+  })
+  const callee = createServer({ log, trustProxy: true })
+  serveProcedures(callee, 'shop', [{ contract: shop, mayCall: () => true }], { procedures, tokens })
+  const { close, client } = clientOf([await callee.listen({ host: '127.0.0.1', port: 0 })])
+  t.teardown(async () => {
+    await close()
+    await callee.close()
+  })
+  const leaving = new RequestContext({ requestId: 'leaving', timeout: 30_000 })
+  const staying = new RequestContext({ requestId: 'staying', timeout: 30_000 })
+  t.teardown(() => staying.end())
+  const left = errorOf(leaving.run(() => client.price({ id: '1' })))
+  const stayed = staying.run(() => client.price({ id: '2' }))
+  await until('both calls', () => contexts.length === 2)
+  const signalOf = (id: string) => contexts.find(({ requestId }) => requestId === id)!.signal
+  leaving.end()
+  t.equal((await left).constructor, DeadlineExceeded)
+  await until('the end of the one', () => signalOf('leaving').aborted, 2_000)
+  t.notOk(signalOf('staying').aborted)
+  gate.resolve()
+  t.strictSame(await stayed, { cents: 1 })
+})
+
 t.test('when a user hangs up, what is done for them elsewhere ends', async (t) => {
   const begun = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<boolean>()
@@ -294,7 +473,7 @@ t.test('when a user hangs up, what is done for them elsewhere ends', async (t) =
     anything: () => null,
   })
   const callee = createServer({ log, trustProxy: true })
-  serveProcedures(callee, shop, { procedures, tokens, mayCall: () => true })
+  serveProcedures(callee, 'shop', [{ contract: shop, mayCall: () => true }], { procedures, tokens })
   const { close, client } = clientOf([await callee.listen({ host: '127.0.0.1', port: 0 })])
   const edge = createServer({ log, trustProxy: true })
   edge.post('/api/price', async () => client.price({ id: '1' }))

@@ -1,0 +1,83 @@
+import { BadInput, CallFailed, DeadlineExceeded, SeamError } from '../../../kit/errors.ts'
+import type { Identity } from '../../../kit/permissions.ts'
+import type { Codec } from '../../codec.ts'
+import { RequestContext, type Waiter } from '../../request-context.ts'
+import type { Target } from '../target.ts'
+import { MAX_OUTPUT } from '../wire.ts'
+import { answerLine, errorLine, type ReceivedCall } from './lines-of-calls.ts'
+import type { ReceivedBatch } from './received-batch.ts'
+
+/** A procedure that this process serves. */
+export interface ServedProcedure {
+  readonly module: string
+  readonly name: string
+  readonly input: Codec
+  readonly output: Codec
+  readonly target: Target
+}
+
+/** One call as it is served: answered once, by its procedure or when its time is over. */
+export class ServedCall implements Waiter {
+  previous: Waiter | undefined
+  next: Waiter | undefined
+  private readonly procedure: ServedProcedure
+  private readonly input: unknown
+  private readonly context: RequestContext
+  private readonly batch: ReceivedBatch
+  private readonly index: number
+  private answered = false
+
+  constructor(
+    procedure: ServedProcedure,
+    call: ReceivedCall,
+    identity: Identity | null,
+    batch: ReceivedBatch,
+    index: number,
+  ) {
+    this.procedure = procedure
+    this.input = call.input
+    this.batch = batch
+    this.index = index
+    this.context = RequestContext.received(call)
+    this.context.identity = identity
+  }
+
+  run(): void {
+    const { procedure, input, context } = this
+    this.batch.began(this.index, context)
+    context.await(this)
+    context.run(async () => {
+      try {
+        if (!procedure.input.check(input)) throw new BadInput(procedure.module, procedure.input.faults(input))
+        this.succeeded(await procedure.target.invoke(input, context))
+      } catch (error) {
+        this.failed(procedure.target.failure(error))
+      }
+    })
+  }
+
+  expire(): void {
+    this.failed(new DeadlineExceeded(this.procedure.module))
+  }
+
+  /** @throws {Error} when the result is none that JSON can say */
+  private succeeded(result: unknown): void {
+    const { module, name, output } = this.procedure
+    const json = output.encode(result)
+    if (json.length > MAX_OUTPUT) this.failed(new CallFailed(module, name))
+    else this.answer(answerLine(this.index, json))
+  }
+
+  private failed(error: Error): void {
+    const { module, name } = this.procedure
+    this.answer(errorLine(this.index, error instanceof SeamError ? error : new CallFailed(module, name)))
+  }
+
+  private answer(line: string): void {
+    if (this.answered) return
+    this.answered = true
+    this.context.forget(this)
+    this.batch.answer(this.index, line)
+    this.context.end()
+  }
+}
