@@ -20,6 +20,8 @@ import { claimPrefixes, mountModule } from './platform/host/mount.ts'
 import { createOpsServer } from './platform/host/ops/server.ts'
 import { CallStatistics } from './platform/host/rpc/call-stats.ts'
 import { createClient } from './platform/host/rpc/client.ts'
+import { grpcPort } from './platform/host/rpc/grpc/address.ts'
+import type { GrpcServer } from './platform/host/rpc/grpc/server.ts'
 import { serveProcedures } from './platform/host/rpc/http/server.ts'
 import { Procedures } from './platform/host/rpc/procedures.ts'
 import { RunningModule } from './platform/host/running-module.ts'
@@ -44,7 +46,7 @@ export interface App {
   /** For people: what this process runs on. */
   readonly runsOn: { database: string; queue: string; sessions: string }
   /** Listens and begins to handle events; resolves with the base URLs once the process is ready. */
-  listen(): Promise<{ api: string; ops: string }>
+  listen(): Promise<{ api: string; ops: string; grpc?: string }>
   /** Lets requests finish, then closes everything, the database last. Bounded; may be called again. */
   close(): Promise<void>
 }
@@ -86,7 +88,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })
-  const remote = placement.remote.length > 0 ? await remoteCalls({ balancer, tokens, strict }) : undefined
+  const remote = placement.remote.length > 0 ? await remoteCalls(config, { balancer, tokens, strict }) : undefined
   const statistics = new CallStatistics(registry)
   const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : procedures)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
@@ -120,8 +122,9 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         clientOf,
       }),
   )
+  const grpc = config.rpc === 'grpc' && modules.length > 0 ? await grpcServer({ procedures, tokens }) : undefined
   const closeAll = async () => {
-    await Promise.allSettled([closeServer(api), closeServer(ops)])
+    await Promise.allSettled([closeServer(api), closeServer(ops), grpc?.close(PATIENCE.requests)])
     await remote?.close()
     await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.close())))
   }
@@ -139,7 +142,9 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         { contract: manifest.contract, mayCall: (caller: string) => callers.includes(caller) },
         { contract: healthContract(manifest.contract.name), mayCall: (caller: string) => caller === PLATFORM },
       ]
+      // Also where calls go by gRPC: processes that do not know of it yet may call during a rolling change.
       serveProcedures(api, manifest.contract.name, offers, { procedures, tokens })
+      for (const offer of offers) grpc?.serve(offer)
     }
     faults.push(...doubleTasks(modules))
     if (faults.length > 0) throw new BootError(faults)
@@ -168,6 +173,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     const urls = {
       api: await listenOn(api, config.host, config.port, 'PORT'),
       ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
+      ...(grpc && { grpc: await listenForGrpc(grpc, config) }),
     }
     await Promise.all(modules.map((module) => module.start()))
     readiness.ready = !closing
@@ -178,7 +184,10 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     readiness.ready = false
     await within(PATIENCE.start, Promise.allSettled([starting]))
     try {
-      await drain(api, config.production ? DRAIN.production : DRAIN.development)
+      await Promise.all([
+        drain(api, config.production ? DRAIN.production : DRAIN.development),
+        grpc?.close(PATIENCE.requests),
+      ])
       await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.stop())))
       await state.transport?.close()
       await closeAll()
@@ -231,21 +240,33 @@ async function closeServer(server: FastifyInstance): Promise<void> {
 }
 
 /** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */
-async function remoteCalls({
-  balancer,
-  tokens,
-  strict,
-}: {
-  balancer: Balancer
-  tokens: SystemTokens
-  strict: boolean
-}) {
-  const { HttpTransport } = await import('./platform/host/rpc/http/transport.ts')
+async function remoteCalls(
+  { rpc, rpcPort }: Config,
+  { balancer, tokens, strict }: { balancer: Balancer; tokens: SystemTokens; strict: boolean },
+) {
   const { RemoteAdapter } = await import('./platform/host/rpc/remote-adapter.ts')
   const { stack } = await import('./platform/host/rpc/stack.ts')
-  const transport = new HttpTransport({ tokens })
+  const transport =
+    rpc === 'grpc'
+      ? new (await import('./platform/host/rpc/grpc/transport.ts')).GrpcTransport({ tokens, rpcPort })
+      : new (await import('./platform/host/rpc/http/transport.ts')).HttpTransport({ tokens })
   const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer }), strict })
   return { adapter, close: () => transport.close() }
+}
+
+async function grpcServer(options: { procedures: Procedures; tokens: SystemTokens }): Promise<GrpcServer> {
+  const { GrpcServer } = await import('./platform/host/rpc/grpc/server.ts')
+  return new GrpcServer(options)
+}
+
+async function listenForGrpc(grpc: GrpcServer, { host, port, rpcPort }: Config): Promise<string> {
+  const wanted = port === 0 && rpcPort === undefined ? 0 : grpcPort(port, rpcPort)
+  try {
+    return `${host}:${await grpc.listen(host, wanted)}`
+  } catch (error) {
+    const reason = `cannot be listened on for gRPC: ${(error as Error).message}`
+    throw new BootError([`${host}:${wanted} ${reason}. Take another, as in RPC_PORT=${wanted + 1}`], { cause: error })
+  }
 }
 
 async function listenOn(server: FastifyInstance, host: string, port: number, variable: string): Promise<string> {
