@@ -12,7 +12,7 @@ export interface MessageCodec {
    *
    * @throws {Error} when the bytes are no message of this shape
    */
-  decode(bytes: Uint8Array): unknown
+  decode(bytes: Buffer): unknown
 }
 
 type MessageShape = Extract<Shape, { fields: unknown }>
@@ -26,6 +26,7 @@ const WIRE_OF: Record<Scalar, number> = {
   string: WIRE.bytes,
   json: WIRE.bytes,
   double: WIRE.fixed64,
+  integer: WIRE.fixed64,
   bool: WIRE.varint,
   int32: WIRE.varint,
   int64: WIRE.varint,
@@ -45,7 +46,7 @@ export function messageCodec(schema: TSchema): MessageCodec {
       const wholes: string[] = []
       const value = read(reader, reader.len, shape, (number) => {
         if (number !== JSON_FIELD.number) return false
-        wholes.push(reader.string())
+        wholes.push(readText(reader))
         return true
       })
       return wholes.length > 0 ? JSON.parse(wholes[0]!) : value
@@ -86,6 +87,7 @@ function writeList(writer: Writer, number: number, of: Exclude<Shape, { kind: 'l
 
 function writeScalar(writer: Writer, kind: Scalar, value: unknown): void {
   if (kind === 'json') writer.string(JSON.stringify(value))
+  else if (kind === 'integer') writer.double(value as number)
   else writer[kind](value as never)
 }
 
@@ -125,6 +127,7 @@ function readField(reader: Reader, wire: number, { property, shape }: Field, val
   }
   const end = endOf(reader)
   while (reader.pos < end) list.push(readScalar(reader, shape.of.kind as Scalar))
+  if (reader.pos !== end) throw new RangeError('A list is longer than it says.')
 }
 
 function readPart(reader: Reader, wire: number, shape: Exclude<Shape, { kind: 'list' }>): unknown {
@@ -136,6 +139,11 @@ function readPart(reader: Reader, wire: number, shape: Exclude<Shape, { kind: 'l
 const endOf = (reader: Reader): number => reader.uint32() + reader.pos
 
 function readScalar(reader: Reader, kind: Scalar): unknown {
-  if (kind === 'json') return JSON.parse(reader.string())
+  if (kind === 'json') return JSON.parse(readText(reader))
+  if (kind === 'string') return readText(reader)
+  if (kind === 'integer') return reader.double()
   return kind === 'int64' ? Number(String(reader.int64())) : reader[kind]()
 }
+
+/** Not `reader.string()`: where bytes are missing it gives what there is. */
+const readText = (reader: Reader): string => (reader.bytes() as Buffer).toString()

@@ -82,6 +82,7 @@ function wordsOf({ description, required, nullable, shape }: Field): string {
   const inner = shape.kind === 'list' ? shape.of : shape
   return [
     description?.replace(/\s+/g, ' '),
+    inner.kind === 'integer' && 'An integer.',
     inner.kind === 'json' && 'JSON text.',
     inner.kind === 'null' && 'There when it is null.',
     nullable && 'Absent: null.',
@@ -99,6 +100,7 @@ const PROTO_TYPES: Record<Scalar, string> = {
   json: 'string',
   bool: 'bool',
   double: 'double',
+  integer: 'double',
   int32: 'int32',
   int64: 'int64',
 }

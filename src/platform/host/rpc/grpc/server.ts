@@ -1,5 +1,5 @@
 import {
-  type Metadata,
+  Metadata,
   Server,
   ServerCredentials,
   ServerInterceptingCall,
@@ -192,8 +192,10 @@ function textOf(metadata: Metadata, key: string): string | undefined {
   return typeof value === 'string' && more.length === 0 ? value : undefined
 }
 
-/** What grpc-js answers for a method that nobody serves. */
-const unimplemented = (path: string): Refusal => ({
-  code: status.UNIMPLEMENTED,
-  details: `The server does not implement the method ${path}`,
-})
+/** What grpc-js answers for a method that nobody serves, to the letter: it does not encode the message of that status. */
+function unimplemented(path: string): Refusal {
+  const details = `The server does not implement the method ${path}`
+  const metadata = new Metadata()
+  metadata.set('grpc-message', details)
+  return { code: status.UNIMPLEMENTED, details, metadata }
+}

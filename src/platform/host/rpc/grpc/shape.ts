@@ -2,8 +2,11 @@ import type { TSchema } from 'typebox'
 import { codecOf } from '../../codec.ts'
 import { type Names, snakeCase, take } from './names.ts'
 
-/** What Protocol Buffers have a type for. `json` is a string of JSON, for what no other shape would keep as it is. */
-export type Scalar = 'string' | 'bool' | 'double' | 'int32' | 'int64' | 'json'
+/**
+ * What Protocol Buffers have a type for. `integer` is a double that holds one of any size, `json` a string of JSON, for what no
+ * other shape would keep as it is.
+ */
+export type Scalar = 'string' | 'bool' | 'double' | 'int32' | 'int64' | 'integer' | 'json'
 
 /** How values of a schema look in Protocol Buffers. */
 export type Shape =
@@ -92,7 +95,7 @@ function integer({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }: JsonS
   const least = minimum ?? exclusiveMinimum ?? Number.NEGATIVE_INFINITY
   const most = maximum ?? exclusiveMaximum ?? Number.POSITIVE_INFINITY
   if (least >= -(2 ** 31) && most < 2 ** 31) return 'int32'
-  return least >= Number.MIN_SAFE_INTEGER && most <= Number.MAX_SAFE_INTEGER ? 'int64' : 'double'
+  return least >= Number.MIN_SAFE_INTEGER && most <= Number.MAX_SAFE_INTEGER ? 'int64' : 'integer'
 }
 
 /** Something or null; several texts, as of an enumeration; else there is no shape for it but JSON. */

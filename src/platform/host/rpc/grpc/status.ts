@@ -49,7 +49,7 @@ function errorIn(message: Buffer | undefined): string | undefined {
   if (!message) return undefined
   try {
     const reader = protobuf.Reader.create(message)
-    return reader.uint32() === ERROR_TAG ? reader.string() : undefined
+    return reader.uint32() === ERROR_TAG ? (reader.bytes() as Buffer).toString() : undefined
   } catch {
     return undefined
   }
