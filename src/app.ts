@@ -1,9 +1,10 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { Registry } from 'prom-client'
 import type { Config } from './config.ts'
+import { Gates } from './platform/host/admission.ts'
 import { Balancer } from './platform/host/balancing/balancer.ts'
 import { BootError } from './platform/host/boot-error.ts'
-import { staticDiscovery } from './platform/host/discovery/static.ts'
+import { chooseDiscovery } from './platform/host/discovery/choose.ts'
 import { authenticate } from './platform/host/edge/authenticate.ts'
 import { allowOrigins } from './platform/host/edge/cors.ts'
 import { serveDocs } from './platform/host/edge/docs.ts'
@@ -13,6 +14,7 @@ import { serveHealth } from './platform/host/edge/serve-health.ts'
 import { healthContract, healthOf, PLATFORM } from './platform/host/health.ts'
 import { drain } from './platform/host/http/drain.ts'
 import { createServer } from './platform/host/http/server.ts'
+import { shedLoad } from './platform/host/http/shed-load.ts'
 import { developmentSecret } from './platform/host/identity/secret.ts'
 import { sessionsIn } from './platform/host/identity/sessions.ts'
 import { type SystemTokens, systemTokens } from './platform/host/identity/tokens.ts'
@@ -23,12 +25,13 @@ import { createClient } from './platform/host/rpc/client.ts'
 import { grpcPort } from './platform/host/rpc/grpc/address.ts'
 import type { GrpcServer } from './platform/host/rpc/grpc/server.ts'
 import { serveProcedures } from './platform/host/rpc/http/server.ts'
+import { RetryBudgets } from './platform/host/rpc/policies/retry-budget.ts'
 import { Procedures } from './platform/host/rpc/procedures.ts'
 import { RunningModule } from './platform/host/running-module.ts'
 import { openState, type State } from './platform/host/state.ts'
 import { within } from './platform/host/within.ts'
 import type { Contract } from './platform/kit/contract.ts'
-import type { Task } from './platform/kit/module.ts'
+import type { Manifest, Task } from './platform/kit/module.ts'
 
 /** How long open connections have to end before a stopping process closes them, in milliseconds; a developer need not wait. */
 const DRAIN = { production: 1_000, development: 100 }
@@ -80,15 +83,28 @@ export async function buildApp(config: Config, log: FastifyBaseLogger): Promise<
 async function compose(config: Config, state: State, secret: string, log: FastifyBaseLogger): Promise<App> {
   const { placement, edge } = config
   const strict = !config.production
+  const hosted = placement.hosted.map(({ contract }) => contract.name)
   const registry = new Registry()
   const readiness = { ready: false }
   const tokens = systemTokens(secret)
-  const discovery = staticDiscovery(config.moduleUrls)
+  // An edge passes requests on to all modules, another process only calls those that its own ones use.
+  const wanted = placement.remote.filter(
+    ({ contract }) => edge || placement.hosted.some(({ uses }) => uses.includes(contract)),
+  )
+  const nameOf = ({ contract }: Manifest) => contract.name
+  const discovery = await chooseDiscovery(config.discovery, {
+    urls: config.moduleUrls,
+    wanted: wanted.map(nameOf),
+    hosted: placement.hosted.map(nameOf),
+    log,
+  })
   const balancer = new Balancer(discovery)
+  const budgets = new RetryBudgets()
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })
-  const remote = placement.remote.length > 0 ? await remoteCalls(config, { balancer, tokens, strict }) : undefined
+  const remote =
+    placement.remote.length > 0 ? await remoteCalls(config, { balancer, budgets, tokens, strict }) : undefined
   const statistics = new CallStatistics(registry)
   const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : procedures)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
@@ -101,6 +117,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     sendSecurityHeaders(api)
     if (config.corsOrigins.length > 0) await allowOrigins(api, config.corsOrigins)
   }
+  const gates = new Gates(hosted, { most: config.busyLimit, registry })
+  shedLoad(api, gates)
   authenticate(api, { edge, tokens, sessions })
   limitRequests(api, {
     perMinute: edge ? config.rateLimit : undefined,
@@ -126,6 +144,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const closeAll = async () => {
     await Promise.allSettled([closeServer(api), closeServer(ops), grpc?.close(PATIENCE.requests)])
     await remote?.close()
+    await discovery.close()
     await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.close())))
   }
   try {
@@ -142,16 +161,17 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         { contract: manifest.contract, mayCall: (caller: string) => callers.includes(caller) },
         { contract: healthContract(manifest.contract.name), mayCall: (caller: string) => caller === PLATFORM },
       ]
+      const gate = gates.of(manifest.contract.name)
       // Also where calls go by gRPC: processes that do not know of it yet may call during a rolling change.
-      serveProcedures(api, manifest.contract.name, offers, { procedures, tokens })
-      for (const offer of offers) grpc?.serve(offer)
+      serveProcedures(api, manifest.contract.name, offers, { procedures, tokens, gate })
+      for (const offer of offers) grpc?.serve(offer, gate)
     }
     faults.push(...doubleTasks(modules))
     if (faults.length > 0) throw new BootError(faults)
     if (edge) {
       if (placement.remote.length > 0) {
-        const { proxyModule } = await import('./platform/host/edge/gateway.ts')
-        for (const manifest of placement.remote) await proxyModule(api, manifest, { balancer, tokens })
+        const { proxyModules } = await import('./platform/host/edge/gateway.ts')
+        await proxyModules(api, placement.remote, { balancer, tokens, budgetOf: (module) => budgets.of(module) })
       }
       serveHealth(
         api,
@@ -162,8 +182,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
       )
       serveDocs(api, placement.all)
     }
-    await api.ready()
-    await ops.ready()
+    await Promise.all([api.ready(), ops.ready(), discovery.start()])
   } catch (error) {
     await closeAll()
     throw error
@@ -177,6 +196,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     }
     await Promise.all(modules.map((module) => module.start()))
     readiness.ready = !closing
+    if (readiness.ready) await discovery.register({ port: portOf(urls.api), opsPort: portOf(urls.ops) })
     return urls
   }
   let starting: Promise<unknown> = Promise.resolve()
@@ -184,6 +204,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     readiness.ready = false
     await within(PATIENCE.start, Promise.allSettled([starting]))
     try {
+      await discovery.deregister()
       await Promise.all([
         drain(api, config.production ? DRAIN.production : DRAIN.development),
         grpc?.close(PATIENCE.requests),
@@ -241,17 +262,19 @@ async function closeServer(server: FastifyInstance): Promise<void> {
 
 /** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */
 async function remoteCalls(
-  { rpc, rpcPort }: Config,
-  { balancer, tokens, strict }: { balancer: Balancer; tokens: SystemTokens; strict: boolean },
+  { rpc, rpcPort, busyLimit }: Config,
+  options: { balancer: Balancer; budgets: RetryBudgets; tokens: SystemTokens; strict: boolean },
 ) {
+  const { tokens, strict, ...parts } = options
   const { RemoteAdapter } = await import('./platform/host/rpc/remote-adapter.ts')
   const { stack } = await import('./platform/host/rpc/stack.ts')
+  const { limitsWithin } = await import('./platform/host/rpc/policies/limit.ts')
   const transport =
     rpc === 'grpc'
       ? new (await import('./platform/host/rpc/grpc/transport.ts')).GrpcTransport({ tokens, rpcPort })
       : new (await import('./platform/host/rpc/http/transport.ts')).HttpTransport({ tokens })
-  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer }), strict })
-  return { adapter, close: () => transport.close() }
+  const dispatch = stack({ transport, limits: limitsWithin(busyLimit), ...parts })
+  return { adapter: new RemoteAdapter({ dispatch, strict }), close: () => transport.close() }
 }
 
 async function grpcServer(options: { procedures: Procedures; tokens: SystemTokens }): Promise<GrpcServer> {
@@ -268,6 +291,9 @@ async function listenForGrpc(grpc: GrpcServer, { host, port, rpcPort }: Config):
     throw new BootError([`${host}:${wanted} ${reason}. Take another, as in RPC_PORT=${wanted + 1}`], { cause: error })
   }
 }
+
+/** A URL does not show the port that its scheme has anyway. */
+const portOf = (url: string): number => Number(new URL(url).port) || 80
 
 async function listenOn(server: FastifyInstance, host: string, port: number, variable: string): Promise<string> {
   try {

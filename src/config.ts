@@ -2,11 +2,15 @@ import { isIP } from 'node:net'
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { createAjv } from './platform/host/ajv.ts'
 import { BootError } from './platform/host/boot-error.ts'
+import type { DiscoveryChoice } from './platform/host/discovery/choose.ts'
+import { isWildcard, ownAddress } from './platform/host/discovery/own-address.ts'
 import { type Placement, place, variable } from './platform/host/placement.ts'
 import { grpcPort } from './platform/host/rpc/grpc/address.ts'
 import type { Manifest } from './platform/kit/module.ts'
 
 const ORIGINS = '^https?://[^\\s,/]+(,https?://[^\\s,/]+)*$'
+/** `https` and `http` by the addresses of a name, `srv` by its SRV records, which have the port. */
+const NAME = '(https?://[^\\s,/@]+|srv://[^\\s,/:@]+)'
 const POSTGRES = '^postgres(ql)?://\\S+$'
 
 /** The variables of the host. `writeOnly` marks secrets: their values are never printed. */
@@ -76,6 +80,33 @@ const Variables = Type.Object({
       examples: ['redis://127.0.0.1:6379'],
     }),
   ),
+  DISCOVERY: Type.Enum(['static', 'dns', 'consul'], {
+    default: 'static',
+    description: 'How modules that run elsewhere are found; says what `<MODULE>_URL` means',
+  }),
+  CONSUL_URL: Type.String({
+    default: 'http://127.0.0.1:8500',
+    pattern: '^https?://[^\\s,/@]+$',
+    description: 'The Consul agent of this machine, with `DISCOVERY=consul`',
+    examples: ['http://127.0.0.1:8500'],
+  }),
+  CONSUL_HTTP_TOKEN: Type.Optional(
+    Type.String({
+      pattern: '^[!-~]+$',
+      writeOnly: true,
+      description:
+        'The ACL token for Consul: `service:write` for what is hosted, `service:read` and `node:read` for the rest',
+      examples: ['b1gs33cr3t-0000-0000-0000-000000000000'],
+    }),
+  ),
+  ADVERTISE_HOST: Type.Optional(
+    Type.String({
+      format: 'reachable',
+      description:
+        'Where other machines reach this process, for Consul (default: `HOST`, or the first address of this machine if that is `0.0.0.0`)',
+      examples: ['10.0.0.2'],
+    }),
+  ),
   SECRET: Type.Optional(
     Type.String({
       minLength: 32,
@@ -107,20 +138,42 @@ const Variables = Type.Object({
     description: 'Attempts a minute to sign in, register or reset a password: for one address, and for one account',
     examples: [20],
   }),
+  BUSY_LIMIT: Type.Integer({
+    default: 500,
+    minimum: 1,
+    description:
+      'Requests and calls that one process answers at a time for one module; what is more is refused with 503',
+    examples: [500],
+  }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: "How much to log: pino's levels",
   }),
 })
 
+/** What `<MODULE>_URL` means with each kind of discovery. */
+const URLS: Record<DiscoveryChoice['kind'], { pattern: string; meaning: string; example: string }> = {
+  static: {
+    pattern: ORIGINS,
+    meaning: 'one or more base URLs',
+    example: 'http://10.0.0.2:8000,http://10.0.0.3:8000',
+  },
+  dns: {
+    pattern: `^${NAME}(,${NAME})*$`,
+    meaning: 'names in DNS, by their addresses or by SRV records',
+    example: 'http://users.internal:8000,srv://_http._tcp.users.internal',
+  },
+  consul: {
+    pattern: '^consul://[A-Za-z0-9][A-Za-z0-9-]*$',
+    meaning: "the name of its service in Consul, also for the process that registers it (default: the module's name)",
+    example: 'consul://users',
+  },
+}
+
 /** The variables that every module has. */
-const moduleVariables = (name: string) => ({
+const moduleVariables = (name: string, { pattern, meaning, example }: (typeof URLS)['static']) => ({
   [`${variable(name)}_URL`]: Type.Optional(
-    Type.String({
-      pattern: ORIGINS,
-      description: `Where \`${name}\` runs, if not here: one or more base URLs`,
-      examples: ['http://10.0.0.2:8000,http://10.0.0.3:8000'],
-    }),
+    Type.String({ pattern, description: `Where \`${name}\` runs, if not here: ${meaning}`, examples: [example] }),
   ),
   [`${variable(name)}_DATABASE_URL`]: Type.Optional(
     Type.String({
@@ -149,7 +202,8 @@ export interface Config {
   /** Databases of modules that have one of their own. */
   readonly moduleDatabaseUrls: ReadonlyMap<string, string>
   readonly redisUrl: string | undefined
-  /** Origins of modules that run elsewhere. */
+  readonly discovery: DiscoveryChoice
+  /** Where modules run, in the words of that kind of discovery. */
   readonly moduleUrls: ReadonlyMap<string, readonly string[]>
   /** Undefined: made and kept in the data folder. */
   readonly secret: string | undefined
@@ -157,6 +211,7 @@ export interface Config {
   readonly corsOrigins: readonly string[]
   readonly rateLimit: number
   readonly loginLimit: number
+  readonly busyLimit: number
   readonly logLevel: string
   /** The modules' own variables. */
   readonly settings: Readonly<Record<string, unknown>>
@@ -165,10 +220,10 @@ export interface Config {
 }
 
 /** The schema of all variables: the host's, each module's, and the modules' own settings. */
-export function variablesOf(catalogue: readonly Manifest[]): TObject {
+export function variablesOf(catalogue: readonly Manifest[], discovery: DiscoveryChoice['kind'] = 'static'): TObject {
   const properties: Record<string, TSchema> = { ...Variables.properties }
   for (const { contract, settings } of catalogue)
-    Object.assign(properties, moduleVariables(contract.name), settings?.properties)
+    Object.assign(properties, moduleVariables(contract.name, URLS[discovery]), settings?.properties)
   return Type.Object(properties)
 }
 
@@ -179,7 +234,8 @@ export function variablesOf(catalogue: readonly Manifest[]): TObject {
  * @example const config = readConfig(process.env, catalogue)
  */
 export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly Manifest[]): Config {
-  const schema = variablesOf(catalogue)
+  const kind = environment.DISCOVERY?.trim()
+  const schema = variablesOf(catalogue, isKind(kind) ? kind : 'static')
   const values: Record<string, unknown> = {}
   for (const name of Object.keys(schema.properties)) {
     const value = environment[name]?.trim()
@@ -209,11 +265,22 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     if (typeof database === 'string') moduleDatabaseUrls.set(contract.name, database)
   }
   const wanted = vars.MODULES === 'all' || vars.MODULES === 'none' ? vars.MODULES : list(vars.MODULES)
-  const placed = place(catalogue, faults.some((fault) => fault.startsWith('MODULES ')) ? 'none' : wanted, (name) =>
-    moduleUrls.has(name),
+  const placed = place(
+    catalogue,
+    faults.some((fault) => fault.startsWith('MODULES ')) ? 'none' : wanted,
+    (name) => vars.DISCOVERY === 'consul' || moduleUrls.has(name),
   )
   faults.push(...placed.faults)
+  const address = ownAddress(vars.HOST, vars.ADVERTISE_HOST)
+  if (vars.DISCOVERY === 'consul' && address === undefined)
+    faults.push(
+      `ADVERTISE_HOST is missing: HOST is ${vars.HOST}, and this machine has no address of its own to register. Example: ${example('ADVERTISE_HOST', schema)}`,
+    )
   if (faults.length > 0) throw new BootError(faults)
+  const discovery: DiscoveryChoice =
+    vars.DISCOVERY === 'consul'
+      ? { kind: 'consul', url: vars.CONSUL_URL, token: vars.CONSUL_HTTP_TOKEN, address: address! }
+      : { kind: vars.DISCOVERY }
 
   return Object.freeze({
     production: vars.NODE_ENV === 'production',
@@ -227,12 +294,14 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     databaseUrl: vars.DATABASE_URL,
     moduleDatabaseUrls,
     redisUrl: vars.REDIS_URL,
+    discovery,
     moduleUrls,
     secret: vars.SECRET,
     trustProxy: list(vars.TRUST_PROXY),
     corsOrigins: list(vars.CORS_ORIGINS),
     rateLimit: vars.RATE_LIMIT,
     loginLimit: vars.LOGIN_LIMIT,
+    busyLimit: vars.BUSY_LIMIT,
     logLevel: vars.LOG_LEVEL,
     settings: Object.freeze(values),
     dataFolder: '.data',
@@ -251,7 +320,10 @@ function doubles(catalogue: readonly Manifest[]): string[] {
   const owners = new Map(Object.keys(Variables.properties).map((name) => [name, "the host's"]))
   const faults: string[] = []
   for (const { contract, settings } of catalogue) {
-    for (const name of [...Object.keys(moduleVariables(contract.name)), ...Object.keys(settings?.properties ?? {})]) {
+    for (const name of [
+      ...Object.keys(moduleVariables(contract.name, URLS.static)),
+      ...Object.keys(settings?.properties ?? {}),
+    ]) {
       const owner = owners.get(name)
       if (owner) faults.push(`"${contract.name}" cannot have the variable ${name}: it is ${owner}.`)
       owners.set(name, `"${contract.name}"'s`)
@@ -265,6 +337,7 @@ function faultsOf(schema: TObject, values: Record<string, unknown>): string[] {
   const given = { ...values }
   const ajv = createAjv({ coerceTypes: true, useDefaults: true })
   ajv.addFormat('cidrs', (text) => list(text).every(isCidr))
+  ajv.addFormat('reachable', isReachable)
   const validate = ajv.compile(schema)
   validate(values)
   const faults = new Map<string, string>()
@@ -300,6 +373,13 @@ function isCidr(text: string): boolean {
   const fits = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
   return family !== 0 && fits && more.length === 0
 }
+
+const isKind = (text: string | undefined): text is DiscoveryChoice['kind'] =>
+  text !== undefined && Object.hasOwn(URLS, text)
+
+/** A name or an address, without a port, that is not everywhere. */
+const isReachable = (text: string): boolean =>
+  (isIP(text) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$/.test(text)) && !isWildcard(text)
 
 function example(name: string, schema: TObject): string {
   const {

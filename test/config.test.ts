@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { type TSchema, Type } from 'typebox'
@@ -40,12 +41,14 @@ t.test('an empty environment is the whole application on this machine', async (t
     databaseUrl: undefined,
     moduleDatabaseUrls: new Map(),
     redisUrl: undefined,
+    discovery: { kind: 'static' },
     moduleUrls: new Map(),
     secret: undefined,
     trustProxy: [],
     corsOrigins: [],
     rateLimit: 1000,
     loginLimit: 20,
+    busyLimit: 500,
     logLevel: 'info',
     settings: config.settings,
     dataFolder: '.data',
@@ -72,6 +75,7 @@ t.test('every variable is read', async (t) => {
       CORS_ORIGINS: 'https://a.example.com,http://localhost:3000',
       RATE_LIMIT: '5',
       LOGIN_LIMIT: '6',
+      BUSY_LIMIT: '7',
       LOG_LEVEL: 'debug',
       USERS_URL: 'http://10.0.0.2:8000',
       NOTIFICATIONS_URL: 'http://10.0.0.3:8000,http://10.0.0.4:8000',
@@ -93,6 +97,7 @@ t.test('every variable is read', async (t) => {
     databaseUrl: 'postgres://seam:p,a%20ss@db:5432/seam?sslmode=require',
     moduleDatabaseUrls: new Map([['posts', 'postgresql://posts@db2/posts']]),
     redisUrl: 'rediss://:pass@cache:6379/1',
+    discovery: { kind: 'static' },
     moduleUrls: new Map([
       ['users', ['http://10.0.0.2:8000']],
       ['notifications', ['http://10.0.0.3:8000', 'http://10.0.0.4:8000']],
@@ -102,6 +107,7 @@ t.test('every variable is read', async (t) => {
     corsOrigins: ['https://a.example.com', 'http://localhost:3000'],
     rateLimit: 5,
     loginLimit: 6,
+    busyLimit: 7,
     logLevel: 'debug',
     dataFolder: '.data',
   })
@@ -195,6 +201,10 @@ const bad: Record<string, string[]> = {
   POSTS_DATABASE_URL: POSTGRES,
   NOTIFICATIONS_DATABASE_URL: POSTGRES,
   REDIS_URL: ['hunter2', 'http://:hunter2@h', 'redis://', 'redis://:hunter2@h:99999'],
+  DISCOVERY: ['kubernetes', 'DNS', 'none'],
+  CONSUL_URL: ['127.0.0.1:8500', 'ftp://h', 'http://h/path', 'http://u:hunter2@h', 'http://h:99999'],
+  CONSUL_HTTP_TOKEN: ['hunter2 x', 'hunter2\n'.padEnd(9, 'x')],
+  ADVERTISE_HOST: ['http://10.0.0.2', '10.0.0.2:8000', '0.0.0.0', '::', '[::1]', '-'],
   SECRET: ['hunter2', `hunter2${'x'.repeat(24)}`],
   TRUST_PROXY: [
     'localhost',
@@ -209,6 +219,7 @@ const bad: Record<string, string[]> = {
   CORS_ORIGINS: ['*', 'example.com', 'https://example.com/', 'null'],
   RATE_LIMIT: ['0', '-1', 'many', '1.5'],
   LOGIN_LIMIT: ['0', '-1', 'many', '1.5'],
+  BUSY_LIMIT: ['0', '-1', 'many', '1.5'],
   LOG_LEVEL: ['verbose', 'INFO', '30'],
   USERS_URL: ORIGINS,
   POSTS_URL: ORIGINS,
@@ -272,6 +283,70 @@ t.test('faults of values, of the placement and of what is missing come together'
       faults.some((fault) => words.test(fault)),
       String(words),
     )
+})
+
+t.test('what the variable of a module means, and how a bad one is corrected, depends on DISCOVERY', async (t) => {
+  const good: [string, string, readonly string[]][] = [
+    ['static', 'http://10.0.0.2:8000, http://[::1]:8000', []],
+    ['static', 'http://10.0.0.2:8000,http://[::1]:8000', ['http://10.0.0.2:8000', 'http://[::1]:8000']],
+    ['dns', 'http://users.internal:8000', ['http://users.internal:8000']],
+    ['dns', 'srv://_http._tcp.users.internal,https://u', ['srv://_http._tcp.users.internal', 'https://u']],
+    ['consul', 'consul://shop-users', ['consul://shop-users']],
+  ]
+  for (const [DISCOVERY, USERS_URL, urls] of good) {
+    if (urls.length === 0) t.match(faultsOf({ DISCOVERY, USERS_URL }), [/^USERS_URL is /], USERS_URL)
+    else t.strictSame([...readConfig({ DISCOVERY, USERS_URL }, catalogue).moduleUrls], [['users', urls]], USERS_URL)
+  }
+  const bad: [string, string, RegExp][] = [
+    ['static', 'srv://_http._tcp.users.internal', /Example: USERS_URL=http:.*,http:/],
+    ['static', 'consul://users', /Example: USERS_URL=http:.*,http:/],
+    ['dns', 'users.internal', /Example: USERS_URL=.*srv:/],
+    ['dns', 'srv://users.internal:8000', /Example: USERS_URL=.*srv:/],
+    ['dns', 'srv://users.internal/path', /Example: USERS_URL=.*srv:/],
+    ['dns', 'http://user@users.internal', /Example: USERS_URL=.*srv:/],
+    ['dns', 'consul://users', /Example: USERS_URL=.*srv:/],
+    ['consul', 'http://10.0.0.2:8000', /Example: USERS_URL=consul:/],
+    ['consul', 'consul://users:80', /Example: USERS_URL=consul:/],
+    ['consul', 'consul://a,consul://b', /Example: USERS_URL=consul:/],
+  ]
+  for (const [DISCOVERY, USERS_URL, words] of bad) {
+    const [fault = 'none', ...more] = faultsOf({ DISCOVERY, USERS_URL })
+    t.match(fault, /^USERS_URL is /, `${DISCOVERY} ${USERS_URL}`)
+    t.match(fault, words)
+    t.strictSame(more, [])
+    const example = / Example: USERS_URL=(.*)$/.exec(fault)![1]!
+    t.strictSame(faultsOf({ DISCOVERY, USERS_URL: example }), [], 'what it says is good')
+  }
+  t.equal(faultsOf({ DISCOVERY: 'Consul', USERS_URL: 'consul://users' }).length, 2)
+})
+
+t.test('only Consul finds a module whose variable is not set', async (t) => {
+  for (const DISCOVERY of ['static', 'dns'])
+    t.match(faultsOf({ MODULES: 'posts', DISCOVERY }), [/^USERS_URL is missing: .*Example: USERS_URL=/])
+  t.strictSame(faultsOf({ MODULES: 'posts', DISCOVERY: 'consul' }), [])
+})
+
+t.test('with Consul, the address that others reach is ADVERTISE_HOST, or HOST, or one of this machine', async (t) => {
+  const addressOf = (env: Record<string, string>) => {
+    const { discovery } = readConfig({ DISCOVERY: 'consul', ...env }, catalogue)
+    return discovery.kind === 'consul' ? discovery.address : undefined
+  }
+  t.equal(addressOf({ ADVERTISE_HOST: 'users-1.internal' }), 'users-1.internal')
+  t.equal(addressOf({ HOST: '10.0.0.2', ADVERTISE_HOST: 'fd00::1' }), 'fd00::1')
+  t.equal(addressOf({}), '127.0.0.1')
+  t.equal(addressOf({ HOST: '10.0.0.2' }), '10.0.0.2')
+  const outside = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter(({ internal }) => !internal)
+    .map(({ address }) => address)
+  for (const HOST of ['0.0.0.0', '::']) {
+    if (outside.length === 0) t.match(faultsOf({ DISCOVERY: 'consul', HOST }), [/^ADVERTISE_HOST is missing/])
+    else t.ok(outside.includes(addressOf({ HOST })!), HOST)
+  }
+  t.match(readConfig({ DISCOVERY: 'consul', CONSUL_HTTP_TOKEN: 'abc' }, catalogue).discovery, {
+    url: 'http://127.0.0.1:8500',
+    token: 'abc',
+  })
 })
 
 const shop = defineContract('web-shop', {})

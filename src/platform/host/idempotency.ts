@@ -3,11 +3,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { BadInput, IdempotencyKeyReused, IdempotencyResultLost } from '../kit/errors.ts'
 import type { ModuleServices } from '../kit/module.ts'
 import { type Database, sql, type Transaction } from '../kit/tables.ts'
+import { isIdempotencyKey } from './idempotency-key.ts'
 import { type Seal, sealFor } from './identity/seal.ts'
 import { keyFor } from './identity/tokens.ts'
-
-/** 1 to 255 characters of ASCII that can be seen. */
-const KEY = /^[\x21-\x7e]{1,255}$/
 
 /** The longest that a key is remembered; what is older is removed as new ones come. */
 const LIFETIME = sql`interval '24 hours'`
@@ -65,7 +63,7 @@ export function onceIn(module: string, options: { db: Database; secret: string }
 function keyOf(request: FastifyRequest, module: string): string | undefined {
   const key = request.headers['idempotency-key']
   if (key === undefined) return undefined
-  if (typeof key === 'string' && KEY.test(key)) return key
+  if (typeof key === 'string' && isIdempotencyKey(key)) return key
   throw new BadInput(module, [
     { path: '/header/idempotency-key', message: 'must be 1 to 255 characters of ASCII, without spaces' },
   ])

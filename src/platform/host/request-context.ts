@@ -32,6 +32,8 @@ export interface Waiter {
  */
 export class RequestContext implements CallContext, Waiter {
   identity: Identity | null = null
+  /** Of the one call that this context was made for. */
+  idempotencyKey: string | undefined
   readonly requestId: string
   readonly deadline: number
   private givenTraceparent: string | undefined
@@ -69,18 +71,30 @@ export class RequestContext implements CallContext, Waiter {
   }
 
   /** The context of a call that has come in. The caller's time is believed up to 60 s. */
-  static received(call: { requestId: string; traceparent: string; timeout: number }): RequestContext {
+  static received(call: {
+    requestId: string
+    traceparent: string
+    timeout: number
+    idempotencyKey: string | null
+  }): RequestContext {
     const { requestId, traceparent, timeout } = call
-    return new RequestContext({
+    const context = new RequestContext({
       requestId: requestIdOf(requestId),
       traceparent,
       timeout: Math.min(timeout, LONGEST_TIMEOUT),
     })
+    context.idempotencyKey = call.idempotencyKey ?? undefined
+    return context
   }
 
   /** The context of the code that is running, if any. */
   static current(): RequestContext | undefined {
     return current.getStore()
+  }
+
+  /** Runs a function, and all that follows from it, in no context: work that belongs to nobody's request. */
+  static outside<T>(work: () => T): T {
+    return current.exit(work)
   }
 
   /** Runs a function, and all that follows from it, in this context. */
@@ -166,7 +180,23 @@ const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}
 /** A trace context that was received, if it is well formed, else a new one. */
 export function traceparentOf(header: string | undefined): string {
   if (header && TRACEPARENT.test(header)) return header
-  return `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`
+  const random = randomHex()
+  return `00-${random.slice(0, 32)}-${random.slice(32)}-01`
+}
+
+/** How many random ids are drawn at once: to ask for each took a twentieth of the time of a proxied request. */
+const DRAWN = 128
+let drawn = ''
+let used = 0
+
+/** 48 random hexadecimal digits. */
+function randomHex(): string {
+  if (used === drawn.length) {
+    drawn = randomBytes(24 * DRAWN).toString('hex')
+    used = 0
+  }
+  used += 48
+  return drawn.slice(used - 48, used)
 }
 
 /** A request id that was received, if it is 1–128 letters, digits and `._-`, else undefined. */

@@ -1,4 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { RequestContext } from './request-context.ts'
 import { within } from './within.ts'
 
 /**
@@ -26,11 +27,11 @@ export class Sweep {
     this.wake()
   }
 
-  /** Runs the task now, or once more if it is running. */
+  /** Runs the task now, or once more if it is running; not in the course of the request that may have woken it. */
   wake(): void {
     if (this.#state !== 'started') return
     this.#woken = true
-    this.#running ??= this.#loop().finally(() => {
+    this.#running ??= RequestContext.outside(() => this.#loop()).finally(() => {
       this.#running = undefined
       if (this.#woken) this.wake()
     })

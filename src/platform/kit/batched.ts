@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import DataLoader from 'dataloader'
 
 /** So many keys are read at once. */
@@ -6,7 +7,8 @@ const LARGEST = 100
 /**
  * Reads by key that are asked for at the same time share one reading: while the process is busy, many requests want one row
  * each, and a statement for all of them costs little more than for one. Nobody waits for others: what has been asked for
- * by the end of the event loop's turn is read together, and nothing is kept.
+ * by the end of the event loop's turn is read together, and nothing is kept. So the reading belongs to none of those who
+ * asked: it does not end with the first one's request.
  *
  * @param read reads the values of 1 to 100 keys; a key that the map lacks has none. If it fails, it fails for all of them.
  * @example
@@ -14,9 +16,10 @@ const LARGEST = 100
  *   const post = await postById(id)
  */
 export function batched<V>(read: (keys: readonly string[]) => Promise<ReadonlyMap<string, V>>) {
+  const apart = AsyncLocalStorage.snapshot()
   const loader = new DataLoader<string, V | undefined>(
     async (keys) => {
-      const values = await read(keys)
+      const values = await apart(read, keys)
       return keys.map((key) => values.get(key))
     },
     { cache: false, maxBatchSize: LARGEST, batchScheduleFn: setImmediate },

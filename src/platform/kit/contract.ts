@@ -9,9 +9,14 @@ export interface Procedure<I extends TSchema = TSchema, O extends TSchema = TSch
   readonly output: O
   /** The contract's errors that a caller must expect. Anything else arrives as {@link CallFailed}. */
   readonly throws: readonly E[]
+  /** The longest that a call may take, in milliseconds, if the request has more time than that. */
+  readonly timeout?: number
+  /** For queries: after so many milliseconds without an answer a second instance is asked, and the first answer counts. */
+  readonly hedge?: number
 }
 
-type ProcedureParts<I, O, E> = { input: I; output: O; throws?: readonly E[] }
+type ProcedureParts<I, O, E> = { input: I; output: O; throws?: readonly E[]; timeout?: number }
+type QueryParts<I, O, E> = ProcedureParts<I, O, E> & { hedge?: number }
 
 /**
  * Declares a procedure that only reads; callers may repeat it.
@@ -20,12 +25,15 @@ type ProcedureParts<I, O, E> = { input: I; output: O; throws?: readonly E[] }
  * @example query({ input: Type.Object({ id: UserId }), output: PublicUser, throws: ['UserNotFound'] })
  */
 export function query<I extends TSchema, O extends TSchema, const E extends string = never>(
-  parts: ProcedureParts<I, O, E>,
+  parts: QueryParts<I, O, E>,
 ): Procedure<I, O, NoInfer<E>> {
   return { kind: 'query', throws: [], ...parts }
 }
 
-/** Declares a procedure that changes something; nobody repeats it unasked. Shapes as for {@link query}. */
+/**
+ * Declares a procedure that changes something. Shapes as for {@link query}. It is repeated after a fault only for callers
+ * who give an `idempotencyKey`; the handler finds it in its context, and does its work once for each.
+ */
 export function command<I extends TSchema, O extends TSchema, const E extends string = never>(
   parts: ProcedureParts<I, O, E>,
 ): Procedure<I, O, NoInfer<E>> {
@@ -153,6 +161,8 @@ function errorClass(module: string, code: string, shape: ErrorShape): ErrorClass
 export interface CallOptions {
   /** Milliseconds; never longer than what the request has left (default: exactly that). */
   timeout?: number
+  /** Makes a command safe to repeat: the same for the same intention, 1 to 255 characters of ASCII that can be seen. */
+  idempotencyKey?: string
 }
 
 type Input<P> = P extends Procedure<infer I> ? Static<I> : never

@@ -123,8 +123,24 @@ export class TooManyRequests extends SeamError {
 
 /** 503: the module cannot be reached at the moment, or answered with nonsense. Trying again later may help. */
 export class Unavailable extends SeamError {
-  constructor(module: string, options?: ErrorOptions) {
+  /** Seconds before which it should not be tried again, if it said so. */
+  readonly retryAfter: number | undefined
+
+  constructor(module: string, options?: ErrorOptions & { retryAfter?: number | undefined }) {
     super({ module, code: 'Unavailable', status: 503, message: `The module "${module}" cannot be reached.` }, options)
+    this.retryAfter = options?.retryAfter
+  }
+}
+
+/** 503: the module has as much to do as it takes on at a time. Nothing was done; it may be tried again after a second. */
+export class Overloaded extends Unavailable {
+  override readonly name = 'Overloaded'
+  override readonly code = 'Overloaded'
+  override readonly message: string
+
+  constructor(module: string, options?: ErrorOptions) {
+    super(module, { ...options, retryAfter: 1 })
+    this.message = `The module "${module}" has too much to do at the moment.`
   }
 }
 

@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
 import t, { type Test } from 'tap'
+import { RequestContext } from '../../../src/platform/host/request-context.ts'
 import { Sweep } from '../../../src/platform/host/sweep.ts'
+import { until } from '../../support/until.ts'
 
 /** A sweep whose turns are counted, and each of which lasts as long as the test lets it. */
 function sweepOf(t: Test, run: () => Promise<void> | void, interval = 60_000) {
@@ -154,4 +156,14 @@ t.test('its timer keeps no process alive', async (t) => {
   const { sweep } = sweepOf(t, () => {}, 20)
   sweep.start()
   t.equal(count(), before)
+})
+
+t.test('a turn does not belong to the request that has woken it', async (t) => {
+  const contexts: unknown[] = []
+  const { sweep } = sweepOf(t, () => void contexts.push(RequestContext.current()))
+  sweep.start()
+  await until('the first turn', () => contexts.length === 1)
+  new RequestContext().run(() => sweep.wake())
+  await until('the second turn', () => contexts.length === 2)
+  t.strictSame(contexts, [undefined, undefined])
 })

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { batched } from '../../../src/platform/kit/batched.ts'
@@ -45,4 +46,15 @@ t.test('a reading that fails fails for all who share it, and for nobody later', 
     [fault, fault],
   )
   await t.rejects(read('a'), fault)
+})
+
+t.test('what is read for many belongs to none of them', async (t) => {
+  const request = new AsyncLocalStorage<string>()
+  const seen: (string | undefined)[] = []
+  const read = batched(async (keys) => {
+    seen.push(request.getStore())
+    return new Map(keys.map((key) => [key, key]))
+  })
+  const mine = await request.run('mine', async () => [await read('a'), request.getStore()])
+  t.strictSame([mine, seen], [['a', 'mine'], [undefined]])
 })

@@ -1,15 +1,34 @@
 import { Unavailable } from '../../kit/errors.ts'
 import type { Discovery, Endpoint } from '../discovery/discovery.ts'
 import { Instance } from './instance.ts'
+import { leaveOutSlow } from './outliers.ts'
+import { type Tier, tiersOf } from './tier.ts'
+
+const NONE: readonly Instance[] = []
+
+interface Known {
+  readonly endpoints: readonly Endpoint[]
+  readonly instances: readonly Instance[]
+  readonly tiers: readonly Tier[]
+  /** When the instances were compared last. */
+  compared: number
+}
+
+/** There is no instance of the module, or none that is worth asking: nothing was sent, and to try at once again is in vain. */
+export class NobodyToAsk extends Unavailable {}
+
+/** How often instances are compared, in milliseconds. */
+const COMPARED = 500
 
 /**
  * Chooses the instance that is asked next, for calls and for proxied requests alike. Of two that are taken by chance, the
- * one with fewer requests under way (the power of two choices: Mitzenmacher 2001), so that a slow one gets less. One that
- * has been left out (see {@link Breaker}) is asked only to try it.
+ * one with fewer requests under way for its weight (the power of two choices: Mitzenmacher 2001), so that a slow one gets
+ * less. One that has been left out (see {@link Breaker}) is asked only to try it, and one of a higher number of priority only
+ * when none of a lower one can be.
  */
 export class Balancer {
   readonly #discovery: Discovery
-  readonly #known = new Map<string, { endpoints: readonly Endpoint[]; instances: Instance[] }>()
+  readonly #known = new Map<string, Known>()
 
   constructor(discovery: Discovery) {
     this.#discovery = discovery
@@ -17,29 +36,44 @@ export class Balancer {
 
   /** All instances of a module that are known; what was seen of one is kept as long as it is among them. */
   instancesOf(module: string): readonly Instance[] {
-    const endpoints = this.#discovery.endpointsOf(module)
-    const known = this.#known.get(module)
-    if (known?.endpoints === endpoints) return known.instances
-    const instances = endpoints.map((endpoint) => {
-      const same = known?.instances.find(({ origin }) => origin === endpoint.origin)
-      return same ? Object.assign(same, endpoint) : new Instance(endpoint)
-    })
-    this.#known.set(module, { endpoints, instances })
-    return instances
+    return this.#knownOf(module).instances
   }
 
   /**
    * @param tried instances that have failed this request already: another one, if there is any
-   * @throws {Unavailable} when there is no instance, or all are left out
+   * @throws {NobodyToAsk} when there is no instance, or all are left out
    */
-  pick(module: string, tried: readonly Instance[] = []): Instance {
-    const worth = this.instancesOf(module).filter((instance) => instance.breaker.mayAsk())
-    const fresh = worth.filter((instance) => !tried.includes(instance))
-    const candidates = fresh.length > 0 ? fresh : worth
-    if (candidates.length === 0) throw new Unavailable(module)
-    const [one, other] = [anyOf(candidates), anyOf(candidates)]
-    return other.inFlight < one.inFlight ? other : one
+  pick(module: string, tried: readonly Instance[] = NONE): Instance {
+    const known = this.#knownOf(module)
+    const { tiers } = known
+    const now = performance.now()
+    if (now - known.compared > COMPARED) {
+      known.compared = now
+      leaveOutSlow(known.instances, now)
+    }
+    const instance = first(tiers, tried, now) ?? (tried.length > 0 ? first(tiers, NONE, now) : undefined)
+    if (!instance) throw new NobodyToAsk(module)
+    return instance
+  }
+
+  #knownOf(module: string): Known {
+    const endpoints = this.#discovery.endpointsOf(module)
+    const known = this.#known.get(module)
+    if (known?.endpoints === endpoints) return known
+    const instances = endpoints.map((endpoint) => {
+      const same = known?.instances.find(({ origin }) => origin === endpoint.origin)
+      return same ? Object.assign(same, endpoint) : new Instance(endpoint)
+    })
+    const changed = { endpoints, instances, tiers: tiersOf(instances), compared: 0 }
+    this.#known.set(module, changed)
+    return changed
   }
 }
 
-const anyOf = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)]!
+function first(tiers: readonly Tier[], tried: readonly Instance[], now: number): Instance | undefined {
+  for (const tier of tiers) {
+    const instance = tier.pick(tried, now)
+    if (instance) return instance
+  }
+  return undefined
+}

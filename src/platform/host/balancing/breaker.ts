@@ -34,7 +34,9 @@ export class Breaker {
     this.#openUntil = now + PAUSE
   }
 
+  /** While it is open, what began before says nothing of now: the one that tries decides. */
   succeeded(): void {
+    if (this.#state === CircuitState.Open) return
     for (const rule of this.#rules) rule.success(this.#state)
     this.#state = CircuitState.Closed
   }

@@ -19,15 +19,35 @@ export class Instance implements Endpoint {
     this.priority = priority
   }
 
+  /** What requests to it take, in milliseconds: the latest count most; 0 when nothing is known. */
+  milliseconds = 0
+  #leftOutUntil = 0
+
+  /** True while it is left alone for being slow. */
+  isLeftOut(now: number): boolean {
+    return now < this.#leftOutUntil
+  }
+
+  leaveOut(until: number): void {
+    this.#leftOutUntil = until
+    this.milliseconds = 0
+  }
+
   /** A request to it begins; say {@link ended} once, when its answer is complete or will not come. */
   began(): void {
     this.inFlight++
     this.breaker.began()
   }
 
-  ended(outcome: Outcome): void {
+  /** @param milliseconds how long it took, if it was answered and that says how fast the instance is */
+  ended(outcome: Outcome, milliseconds?: number): void {
     this.inFlight--
+    if (milliseconds !== undefined) this.#took(milliseconds)
     if (outcome === 'answered') this.breaker.succeeded()
     else if (outcome === 'failed') this.breaker.failed()
+  }
+
+  #took(milliseconds: number): void {
+    this.milliseconds = this.milliseconds === 0 ? milliseconds : this.milliseconds * 0.9 + milliseconds * 0.1
   }
 }

@@ -21,6 +21,9 @@ export interface ModuleDatabase {
 /** postgres.js would ask for the types of lists on its own account, and nobody hears when that fails; drizzle reads lists itself. */
 const NO_QUESTIONS = { fetch_types: false }
 
+/** Of statements, on each connection: none waits behind another, and a request to cancel one hits no other. */
+const ONE_AT_A_TIME = { max_pipeline: 0 }
+
 /**
  * Opens a pool in which every connection runs under the module's role, with the module's schema as its search path. No
  * connection is made before the first query.
@@ -31,6 +34,7 @@ const NO_QUESTIONS = { fetch_types: false }
 export function openModuleDatabase(module: string, url: string): ModuleDatabase {
   const sql = postgres(url, {
     max: POOL,
+    ...ONE_AT_A_TIME,
     idle_timeout: 60,
     connect_timeout: 5,
     onnotice: () => {},

@@ -1,6 +1,8 @@
 import { createRequire } from 'node:module'
-import type { Sql } from 'postgres'
+import type { PendingQuery, Row, Sql } from 'postgres'
 import type { Database } from '../../kit/tables.ts'
+import { RequestContext } from '../request-context.ts'
+import { Abandoned, endingWithRequest } from './statement.ts'
 
 // By require() for the reason that kit/tables.ts gives.
 const require = createRequire(import.meta.url)
@@ -10,6 +12,8 @@ const driver = require('drizzle-orm/postgres-js') as typeof import('drizzle-orm/
  * drizzle on a postgres.js pool, with every query a prepared statement: drizzle's driver asks for that only where a query
  * was built by `.prepare()`, and an unprepared one costs PostgreSQL a parse and the network a second round trip.
  * Statements are kept per connection, so build queries whose text does not vary: `= any($1)` rather than a list.
+ *
+ * Statements and transactions end with the request in whose course they run; see {@link endingWithRequest}.
  */
 export function drizzleOn(sql: Sql): Database {
   return driver.drizzle(alwaysPrepared(sql) as Sql)
@@ -20,7 +24,9 @@ export function drizzleOnNothing(): Database {
   return driver.drizzle.mock()
 }
 
-type Client = Pick<Sql, 'options' | 'unsafe' | 'begin'> & { savepoint?: (run: (client: Client) => unknown) => unknown }
+type Run = (client: Client) => unknown
+type Begin = (options: string, run: Run, onBegin: (statement: PendingQuery<Row[]>) => void) => Promise<unknown>
+type Client = Pick<Sql, 'options' | 'unsafe' | 'begin'> & { savepoint?: (run: Run) => unknown }
 
 function alwaysPrepared(sql: Client, transaction = { over: false }): Client {
   return {
@@ -28,17 +34,22 @@ function alwaysPrepared(sql: Client, transaction = { over: false }): Client {
     unsafe: ((text, parameters) => {
       // Its connection belongs to others by now.
       if (transaction.over) throw new Error('This transaction has ended.')
-      return sql.unsafe(text, parameters, { prepare: true })
+      return endingWithRequest(sql.unsafe(text, parameters, { prepare: true }))
     }) as Sql['unsafe'],
-    begin: ((run: (client: Client) => unknown) =>
-      sql.begin(async (inner) => {
+    begin: ((run: Run) => {
+      const context = RequestContext.current()
+      const work: Run = async (inner) => {
         const transaction = { over: false }
         try {
-          return await run(alwaysPrepared(inner as unknown as Client, transaction))
+          const result = await run(alwaysPrepared(inner, transaction))
+          if (context?.isOver()) throw new Abandoned()
+          return result
         } finally {
           transaction.over = true
         }
-      })) as unknown as Sql['begin'],
+      }
+      return (sql.begin as unknown as Begin)('', work, endingWithRequest)
+    }) as unknown as Sql['begin'],
     savepoint: (run) => sql.savepoint?.((inner) => run(alwaysPrepared(inner, transaction))),
   }
 }

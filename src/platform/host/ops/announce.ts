@@ -1,15 +1,23 @@
+import type { DiscoveryChoice } from '../discovery/choose.ts'
 import { type Placement, variable } from '../placement.ts'
 
 /** What a process tells the person who started it: where everything is, what it runs on, and how to change that. */
 export function announce(
-  process: { placement: Placement; edge: boolean; moduleUrls: ReadonlyMap<string, readonly string[]> },
+  process: {
+    placement: Placement
+    edge: boolean
+    discovery: DiscoveryChoice
+    moduleUrls: ReadonlyMap<string, readonly string[]>
+  },
   urls: { api: string; ops: string; grpc?: string },
   runsOn: { database: string; queue: string; sessions: string },
 ): string {
-  const { placement, edge } = process
+  const { placement, edge, discovery } = process
   const hosted = placement.hosted.map(({ contract }) => contract.name).join(', ')
   const elsewhere = placement.remote.map(({ contract: { name } }) => {
     const at = process.moduleUrls.get(name)
+    if (discovery.kind === 'consul')
+      return `${name} where Consul knows it as ${at?.[0] ?? `consul://${name}`} (${variable(name)}_URL, CONSUL_URL)`
     return `${name} at ${at ? at.join(', ') : 'no known address'} (${variable(name)}_URL)`
   })
   const rows = [

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { CallOptions, Client, Contract } from '../../kit/contract.ts'
 import { BadInput, DeadlineExceeded, Divergence } from '../../kit/errors.ts'
 import { codecOf, roundTrip } from '../codec.ts'
+import { isIdempotencyKey } from '../idempotency-key.ts'
 import { RequestContext, type Waiter } from '../request-context.ts'
 import type { CallStatistics, CallStats } from './call-stats.ts'
 import type { Adapter, Target } from './target.ts'
@@ -32,7 +33,8 @@ function callable(
   options: { caller: string; statistics: CallStatistics },
 ) {
   const module = contract.name
-  const codec = codecOf(contract.procedures[name]!.input)
+  const { input: schema, timeout: longest } = contract.procedures[name]!
+  const codec = codecOf(schema)
   const stats = options.statistics.of(options.caller, module, name)
 
   const start = (input: unknown, context: RequestContext): Promise<unknown> => {
@@ -56,9 +58,19 @@ function callable(
       return Promise.reject(new BadInput(module, codec.faults(input), `${module}.${name} was called with a bad input.`))
     }
     const request = RequestContext.current()
-    if (request && callOptions?.timeout === undefined) return start(input, request)
-    const timeout = callOptions?.timeout
-    const own = request ? request.within(timeout!) : new RequestContext(timeout === undefined ? {} : { timeout })
+    // The key of a call is not meant for the calls that are made in its course.
+    if (request && !callOptions && longest === undefined && request.idempotencyKey === undefined)
+      return start(input, request)
+    const key = callOptions?.idempotencyKey
+    if (key !== undefined && !isIdempotencyKey(key)) {
+      const fault = { path: '/idempotencyKey', message: 'must be 1 to 255 characters of ASCII, without spaces' }
+      return Promise.reject(new BadInput(module, [fault], `${module}.${name} was called with a bad idempotency key.`))
+    }
+    const timeouts = [callOptions?.timeout, longest].filter((timeout) => timeout !== undefined)
+    const own = request
+      ? request.within(Math.min(...timeouts))
+      : new RequestContext(timeouts.length > 0 ? { timeout: Math.min(...timeouts) } : {})
+    own.idempotencyKey = key
     return own
       .run(() => start(input, own))
       .finally(() => {

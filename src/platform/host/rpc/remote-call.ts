@@ -18,6 +18,8 @@ export interface RemoteCall {
   readonly context: RequestContext
   /** What makes a command safe to repeat. */
   readonly idempotencyKey: string | undefined
+  /** The instances that it was sent to so far. */
+  readonly asked: Instance[]
 }
 
 /** Has a call answered. Rejects with a {@link SeamError}. */

@@ -3,6 +3,7 @@ import { staticDiscovery } from '../../../../src/platform/host/discovery/static.
 import type { SystemTokens } from '../../../../src/platform/host/identity/tokens.ts'
 import { GrpcTransport } from '../../../../src/platform/host/rpc/grpc/transport.ts'
 import { HttpTransport } from '../../../../src/platform/host/rpc/http/transport.ts'
+import { RetryBudgets } from '../../../../src/platform/host/rpc/policies/retry-budget.ts'
 import { RemoteAdapter } from '../../../../src/platform/host/rpc/remote-adapter.ts'
 import { stack } from '../../../../src/platform/host/rpc/stack.ts'
 
@@ -19,6 +20,9 @@ export function remoteTo(
   const { tokens, strict, rpcPort } = options
   const transport = rpcPort === undefined ? new HttpTransport({ tokens }) : new GrpcTransport({ tokens, rpcPort })
   const balancer = new Balancer(staticDiscovery(new Map([[module, urls]])))
-  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer }), strict: strict ?? false })
+  const adapter = new RemoteAdapter({
+    dispatch: stack({ transport, balancer, budgets: new RetryBudgets() }),
+    strict: strict ?? false,
+  })
   return { adapter, balancer, close: () => transport.close() }
 }

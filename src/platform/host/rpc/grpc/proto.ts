@@ -40,8 +40,8 @@ const introduction = (module: string): string[] => [
   '// must be there, and are marked "optional" so that one can see whether they are.',
   '//',
   '// A call carries x-seam-service, a token of a module that may call this one, in its metadata; without it no method exists.',
-  '// x-seam-identity says who the user is, x-request-id and traceparent go along. An error is a status, and in the trailing',
-  '// metadata seam-error-bin: JSON, { "module", "code", "message", "details" }.',
+  '// x-seam-identity says who the user is; x-request-id, traceparent and, to make a command safe to repeat, idempotency-key go',
+  '// along. An error is a status, and in the trailing metadata seam-error-bin: JSON, { module, code, message, details }.',
 ]
 
 function commentOf(contract: Contract, { kind, throws }: Procedure): string {

@@ -4,22 +4,21 @@ import {
   ServerCredentials,
   ServerInterceptingCall,
   type ServerInterceptor,
-  type ServerWritableStream,
-  type StatusObject,
   status,
 } from '@grpc/grpc-js'
-import type { Contract } from '../../../kit/contract.ts'
-import { BadInput, CallFailed, DeadlineExceeded, SeamError } from '../../../kit/errors.ts'
+import { Overloaded } from '../../../kit/errors.ts'
 import type { Identity } from '../../../kit/permissions.ts'
+import type { Gate } from '../../admission.ts'
 import { codecOf } from '../../codec.ts'
 import type { SystemTokens } from '../../identity/tokens.ts'
-import { DEFAULT_TIMEOUT, RequestContext } from '../../request-context.ts'
 import { within } from '../../within.ts'
 import type { Offer } from '../http/server.ts'
 import type { Procedures } from '../procedures.ts'
-import { IDENTITY_HEADER, MAX_INPUT, MAX_OUTPUT, SERVICE_HEADER } from '../wire.ts'
+import { IDENTITY_HEADER, MAX_INPUT, SERVICE_HEADER } from '../wire.ts'
 import { LARGER } from './limits.ts'
-import { type Method, serviceOf } from './service.ts'
+import { textOf } from './metadata.ts'
+import { type IncomingCall, type Refusal, ServedCall, type ServedProcedure } from './served-call.ts'
+import { serviceOf } from './service.ts'
 import { encodeStatus } from './status.ts'
 
 const OPTIONS = {
@@ -29,10 +28,6 @@ const OPTIONS = {
   'grpc.keepalive_time_ms': 10_000,
   'grpc.keepalive_timeout_ms': 5_000,
 }
-
-type Refusal = Pick<StatusObject, 'code' | 'details'> & { metadata?: Metadata }
-
-type Call = ServerWritableStream<Buffer, Buffer>
 
 /**
  * Serves procedures of hosted modules to other processes by gRPC. To anyone without a valid service token of a module that
@@ -49,7 +44,7 @@ export class GrpcServer {
     this.#procedures = options.procedures
     this.#tokens = options.tokens
     // Before anything of the message is read.
-    const gate: ServerInterceptor = ({ path }, call) =>
+    const guard: ServerInterceptor = ({ path }, call) =>
       new ServerInterceptingCall(call, {
         start: (next) =>
           next({
@@ -57,20 +52,32 @@ export class GrpcServer {
               this.#callerOf(path, metadata) ? pass(metadata) : call.sendStatus(unimplemented(path)),
           }),
       })
-    this.#server = new Server({ ...OPTIONS, interceptors: [gate] })
+    this.#server = new Server({ ...OPTIONS, interceptors: [guard] })
   }
 
-  /** Serves the procedures of a contract. */
-  serve(offer: Offer): void {
+  /**
+   * Serves the procedures of a contract.
+   *
+   * @param gate lets no more calls in than the module takes on; what the platform itself asks always comes in
+   */
+  serve(offer: Offer, gate?: Gate): void {
     const { contract } = offer
     for (const [name, method] of Object.entries(serviceOf(contract).methods)) {
-      this.#offers.set(method.path, offer)
-      const answer = this.#answer(contract, name, method)
+      const { input, output } = contract.procedures[name]!
+      const procedure: ServedProcedure = {
+        module: contract.name,
+        name,
+        method,
+        input: codecOf(input),
+        output: codecOf(output),
+        target: this.#procedures.target(contract.name, contract, name),
+        gate: name.startsWith('$') ? undefined : gate,
+      }
       const same = (message: Buffer) => message
-      // To the far side it looks unary. A stream can give a message before the status of an error: see status.ts.
+      this.#offers.set(method.path, offer)
       this.#server.register(
         method.path,
-        (call: Call) => this.#handle(call, method.path, answer),
+        (call: IncomingCall) => this.#handle(procedure, call),
         same,
         same,
         'serverStream',
@@ -80,7 +87,7 @@ export class GrpcServer {
 
   /**
    * @returns the port, also where the system was to choose one (0)
-   * @throws {Error} with `EADDRINUSE` in its message, or whatever else is wrong with the address
+   * @throws {Error} when the address is in use, or whatever else is wrong with it
    */
   listen(host: string, port: number): Promise<number> {
     const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
@@ -102,94 +109,21 @@ export class GrpcServer {
     if (!(await within(milliseconds, ended))) this.#server.forceShutdown()
   }
 
+  #handle(procedure: ServedProcedure, call: IncomingCall): void {
+    const { method, module, gate } = procedure
+    const caller = this.#callerOf(method.path, call.metadata)
+    if (!caller) call.emit('error', unimplemented(method.path))
+    else if (gate?.enter() === false) call.emit('error', encodeStatus(new Overloaded(module)).status)
+    else new ServedCall(procedure, call, caller.identity).run()
+  }
+
   #callerOf(path: string, metadata: Metadata): { identity: Identity | null } | undefined {
     const { contract, mayCall } = this.#offers.get(path)!
-    const token = textOf(metadata, SERVICE_HEADER)
-    const claims = token === undefined ? undefined : this.#tokens.service.verify(contract.name, token)
+    const claims = this.#tokens.service.verify(contract.name, textOf(metadata, SERVICE_HEADER) ?? '')
     if (!claims || !mayCall(claims.caller)) return undefined
     if (metadata.get(IDENTITY_HEADER).length === 0) return { identity: null }
     return this.#tokens.identity.verify(contract.name, textOf(metadata, IDENTITY_HEADER) ?? '')
   }
-
-  #handle(call: Call, path: string, answer: (request: Buffer, context: RequestContext) => Promise<Answer>): void {
-    const caller = this.#callerOf(path, call.metadata)
-    if (!caller) {
-      call.emit('error', unimplemented(path))
-      return
-    }
-    const context = contextOf(call)
-    context.identity = caller.identity
-    let answered = false
-    const give = ({ message, refusal }: Answer) => {
-      if (answered) return
-      answered = true
-      context.forget(late)
-      if (!call.cancelled) {
-        if (message) call.write(message)
-        if (refusal) call.emit('error', refusal)
-        else call.end()
-      }
-      context.end()
-    }
-    const { contract } = this.#offers.get(path)!
-    const late = { expire: () => give(refusalOf(new DeadlineExceeded(contract.name))) }
-    context.await(late)
-    call.on('cancelled', () => context.end())
-    void context.run(() => answer(call.request, context)).then(give)
-  }
-
-  #answer(contract: Contract, name: string, method: Method) {
-    const module = contract.name
-    const procedure = contract.procedures[name]!
-    const [input, output] = [codecOf(procedure.input), codecOf(procedure.output)]
-    const target = this.#procedures.target(module, contract, name)
-    return async (request: Buffer, context: RequestContext): Promise<Answer> => {
-      try {
-        const value = decode(module, method, request)
-        if (!input.check(value)) throw new BadInput(module, input.faults(value))
-        const json = output.encode(await target.invoke(value, context))
-        if (json.length > MAX_OUTPUT) throw new CallFailed(module, name)
-        return { message: method.response.encode(json) }
-      } catch (error) {
-        const known = target.failure(error)
-        return refusalOf(known instanceof SeamError ? known : new CallFailed(module, name))
-      }
-    }
-  }
-}
-
-interface Answer {
-  message?: Buffer | undefined
-  refusal?: Refusal
-}
-
-function refusalOf(error: SeamError): Answer {
-  const { status: refusal, message } = encodeStatus(error)
-  return { refusal, message }
-}
-
-function contextOf(call: Call): RequestContext {
-  const { metadata } = call
-  const deadline = Number(call.getDeadline())
-  return RequestContext.received({
-    requestId: textOf(metadata, 'x-request-id') ?? '',
-    traceparent: textOf(metadata, 'traceparent') ?? '',
-    timeout: Number.isFinite(deadline) ? Math.max(1, deadline - Date.now()) : DEFAULT_TIMEOUT,
-  })
-}
-
-function decode(module: string, { request }: Method, message: Buffer): unknown {
-  try {
-    return request.decode(message)
-  } catch (error) {
-    throw new BadInput(module, [{ path: '', message: (error as Error).message }])
-  }
-}
-
-/** The one value of a key; whoever says two things says nothing. */
-function textOf(metadata: Metadata, key: string): string | undefined {
-  const [value, ...more] = metadata.get(key)
-  return typeof value === 'string' && more.length === 0 ? value : undefined
 }
 
 /** What grpc-js answers for a method that nobody serves, to the letter: it does not encode the message of that status. */

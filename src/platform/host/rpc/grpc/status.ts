@@ -4,12 +4,10 @@ import type { Contract } from '../../../kit/contract.ts'
 import { BadInput, DeadlineExceeded, type SeamError, Unavailable } from '../../../kit/errors.ts'
 import type { RemoteCall } from '../remote-call.ts'
 import { decodeError, encodeError } from '../wire.ts'
+import { ERROR_METADATA } from './metadata.ts'
 import { grpcStatus } from './status-codes.ts'
 
-/** The error as JSON, in the trailing metadata: `{ module, code, message, details }`. Any gRPC client can read it there. */
-export const ERROR_METADATA = 'seam-error-bin'
-
-/** The most that goes there, in bytes: gRPC implementations refuse more than 8 KiB of metadata. */
+/** The most that goes into metadata, in bytes: gRPC implementations refuse more than 8 KiB of metadata. */
 const MOST_METADATA = 6 * 1024
 /** The most letters of the words of a status. */
 const MOST_WORDS = 500

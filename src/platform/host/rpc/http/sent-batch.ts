@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { Unavailable } from '../../../kit/errors.ts'
 import { MAX_OUTPUT } from '../wire.ts'
@@ -13,6 +14,7 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   readonly #cancel: (index: number) => void
   readonly #lines = new LineSplitter(MAX_OUTPUT)
   #waiting: number
+  #retryAfter: number | undefined
   #controller: Dispatcher.DispatchController | undefined
 
   /** @param cancel tells the far side that a call of a batch that goes on is not waited for any more */
@@ -36,8 +38,11 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
     if (this.#waiting <= 0) controller.abort(new Error('Nobody waits for it any more.'))
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (status !== 200) controller.abort(new Error(`It answers with ${status}.`))
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status === 200) return
+    const seconds = Number(headers['retry-after'])
+    if (status === 503 && seconds > 0) this.#retryAfter = seconds
+    controller.abort(new Error(`It answers with ${status}.`))
   }
 
   onResponseData(controller: Dispatcher.DispatchController, piece: Buffer): void {
@@ -67,6 +72,8 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
 
   #fail(cause: Error): void {
     this.#waiting = 0
-    for (const entry of this.#entries) if (!entry.over) entry.failed(new Unavailable(this.#module, { cause }))
+    const retryAfter = this.#retryAfter
+    for (const entry of this.#entries)
+      if (!entry.over) entry.failed(new Unavailable(this.#module, { cause, retryAfter }))
   }
 }

@@ -1,5 +1,6 @@
 import { BadInput, CallFailed, DeadlineExceeded, SeamError } from '../../../kit/errors.ts'
 import type { Identity } from '../../../kit/permissions.ts'
+import type { Gate } from '../../admission.ts'
 import type { Codec } from '../../codec.ts'
 import { RequestContext, type Waiter } from '../../request-context.ts'
 import type { Target } from '../target.ts'
@@ -25,6 +26,7 @@ export class ServedCall implements Waiter {
   private readonly context: RequestContext
   private readonly batch: ReceivedBatch
   private readonly index: number
+  private readonly gate: Gate | undefined
   private answered = false
 
   constructor(
@@ -33,11 +35,13 @@ export class ServedCall implements Waiter {
     identity: Identity | null,
     batch: ReceivedBatch,
     index: number,
+    gate?: Gate,
   ) {
     this.procedure = procedure
     this.input = call.input
     this.batch = batch
     this.index = index
+    this.gate = gate
     this.context = RequestContext.received(call)
     this.context.identity = identity
   }
@@ -76,6 +80,7 @@ export class ServedCall implements Waiter {
   private answer(line: string): void {
     if (this.answered) return
     this.answered = true
+    this.gate?.leave()
     this.context.forget(this)
     this.batch.answer(this.index, line)
     this.context.end()

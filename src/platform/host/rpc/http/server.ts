@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Contract } from '../../../kit/contract.ts'
-import { BadInput, Unavailable } from '../../../kit/errors.ts'
+import { BadInput, Overloaded, Unavailable } from '../../../kit/errors.ts'
+import type { Gate } from '../../admission.ts'
 import { codecOf } from '../../codec.ts'
 import type { SystemTokens } from '../../identity/tokens.ts'
 import type { Procedures } from '../procedures.ts'
@@ -39,14 +40,16 @@ declare module 'fastify' {
 /**
  * Serves the procedures of a hosted module to other processes, in batches (see `lines-of-calls.ts`). To anyone without a valid
  * service token of a module that may call this one, the address does not exist.
+ *
+ * @param options.gate lets no more calls in than the module takes on; what the platform itself asks always comes in
  */
 export function serveProcedures(
   server: FastifyInstance,
   module: string,
   offers: readonly Offer[],
-  options: { procedures: Procedures; tokens: SystemTokens },
+  options: { procedures: Procedures; tokens: SystemTokens; gate?: Gate | undefined },
 ): void {
-  const { procedures, tokens } = options
+  const { procedures, tokens, gate } = options
   const served = offers.map(({ contract, mayCall }) => ({ mayCall, of: proceduresOf(contract, procedures) }))
   const running = new Map<string, ReceivedBatch>()
 
@@ -88,8 +91,11 @@ export function serveProcedures(
             const [of, which] = [call.input].flat()
             running.get(`${caller} ${of}`)?.cancel(Number(which))
             batch.answer(index, answerLine(index, 'null'))
-          } else if (procedure && user) new ServedCall(procedure, call, user.identity, batch, index).run()
-          else batch.answer(index, errorLine(index, new Unavailable(module)))
+          } else if (procedure && user) {
+            const through = procedure.name.startsWith('$') ? undefined : gate
+            if (through?.enter() === false) batch.answer(index, errorLine(index, new Overloaded(module)))
+            else new ServedCall(procedure, call, user.identity, batch, index, through).run()
+          } else batch.answer(index, errorLine(index, new Unavailable(module)))
         }
       },
     })

@@ -89,7 +89,7 @@ t.test('values of any schema come out as JSON would have them', async (t) => {
       const message = messageCodec(schema)
       assert.deepStrictEqual(message.decode(message.encode(json)), JSON.parse(json))
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   )
   t.pass()
 })
@@ -104,7 +104,7 @@ t.test('the printed .proto describes what is on the wire: others read it, and wh
       const bytes = Buffer.from(type.encode(type.decode(message.encode(json))).finish())
       assert.deepStrictEqual(message.decode(bytes), JSON.parse(json))
     }),
-    { numRuns: 150 },
+    { numRuns: 60 },
   )
   t.pass()
 })

@@ -12,7 +12,7 @@ import { GRPC_OFFSET, grpcTarget } from '../../../../../src/platform/host/rpc/gr
 import { LARGER } from '../../../../../src/platform/host/rpc/grpc/limits.ts'
 import { serviceOf } from '../../../../../src/platform/host/rpc/grpc/service.ts'
 import { MAX_OUTPUT } from '../../../../../src/platform/host/rpc/wire.ts'
-import { defineContract, query } from '../../../../../src/platform/kit/contract.ts'
+import { command, defineContract } from '../../../../../src/platform/kit/contract.ts'
 import {
   BadInput,
   CallFailed,
@@ -22,6 +22,10 @@ import {
 } from '../../../../../src/platform/kit/errors.ts'
 import { until } from '../../../../support/until.ts'
 import { remoteTo } from '../remote.ts'
+
+// Deadlines and pauses keep no process alive; a listening server does in a real one.
+const alive = setInterval(() => {}, 1_000)
+t.teardown(() => clearInterval(alive))
 
 const tokens = systemTokens('a secret that only these tests know, of enough length')
 
@@ -34,7 +38,8 @@ const shop = defineContract('shop', {
     Full: { status: 503, message: 'Full.' },
   },
   procedures: {
-    price: query({
+    // A command, so that each call is sent once.
+    price: command({
       input: Type.Object({ id: Type.String() }),
       output: Type.Object({ cents: Type.Integer(), note: Type.Optional(Type.Unknown()) }),
       throws: ['Closed', 'Gone', 'Lost', 'Barred', 'Full'],

@@ -1,0 +1,47 @@
+/** Of the requests in a second, so many may be sent again … */
+const SHARE = 0.2
+/** … or so many, where that is more. */
+const LEAST = 3
+
+/**
+ * Keeps repetitions from making bad things worse: whatever fails, an overloaded module gets at most a fifth more than it was
+ * asked for. (The numbers are Finagle's: https://twitter.github.io/finagle/guide/Clients.html#retries)
+ */
+export class RetryBudget {
+  #second = 0
+  #asked = 0
+  #repeated = 0
+
+  /** Something is asked for the first time. */
+  asked(now = performance.now()): void {
+    this.#turnTo(now)
+    this.#asked++
+  }
+
+  /** Whether something may be asked once more; if so, it is counted. */
+  take(now = performance.now()): boolean {
+    this.#turnTo(now)
+    if (this.#repeated + 1 > Math.max(LEAST, SHARE * this.#asked)) return false
+    this.#repeated++
+    return true
+  }
+
+  #turnTo(now: number): void {
+    const second = Math.floor(now / 1000)
+    if (second === this.#second) return
+    this.#second = second
+    this.#asked = 0
+    this.#repeated = 0
+  }
+}
+
+/** One budget for each module that this process asks. */
+export class RetryBudgets {
+  readonly #budgets = new Map<string, RetryBudget>()
+
+  of(module: string): RetryBudget {
+    let budget = this.#budgets.get(module)
+    if (!budget) this.#budgets.set(module, (budget = new RetryBudget()))
+    return budget
+  }
+}

@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { Breaker } from '../../../../src/platform/host/balancing/breaker.ts'
+
+const fail = (breaker: Breaker, times: number) => {
+  for (let n = 0; n < times; n++) {
+    breaker.began()
+    breaker.failed()
+  }
+}
+
+t.test('five failures in a row open it, four do not', async (t) => {
+  const breaker = new Breaker()
+  fail(breaker, 4)
+  breaker.succeeded()
+  fail(breaker, 4)
+  t.equal(breaker.state, 'closed')
+  t.ok(breaker.mayAsk())
+  fail(breaker, 1)
+  t.equal(breaker.state, 'open')
+  t.notOk(breaker.mayAsk())
+})
+
+t.test('failures of more than half of what was asked open it, also when none are in a row', async (t) => {
+  const breaker = new Breaker()
+  for (let n = 0; n < 60; n++) {
+    breaker.failed()
+    breaker.failed()
+    breaker.succeeded()
+    if (breaker.state !== 'closed') break
+  }
+  t.equal(breaker.state, 'open')
+  const half = new Breaker()
+  for (let n = 0; n < 60; n++) {
+    half.succeeded()
+    half.failed()
+  }
+  t.equal(half.state, 'closed')
+})
+
+t.test('after half a second one request tries, and nobody else until it has had its time', async (t) => {
+  const breaker = new Breaker()
+  fail(breaker, 5)
+  await sleep(520)
+  t.ok(breaker.mayAsk())
+  breaker.began()
+  t.equal(breaker.state, 'half-open')
+  t.notOk(breaker.mayAsk())
+  breaker.failed()
+  t.equal(breaker.state, 'open')
+  t.notOk(breaker.mayAsk())
+})
+
+t.test('a try that succeeds closes it, and one that nobody hears of is followed by another', async (t) => {
+  const breaker = new Breaker()
+  fail(breaker, 5)
+  await sleep(520)
+  breaker.began()
+  await sleep(520)
+  t.ok(breaker.mayAsk(), 'the first one was given up')
+  breaker.began()
+  breaker.succeeded()
+  t.equal(breaker.state, 'closed')
+  fail(breaker, 4)
+  t.equal(breaker.state, 'closed', 'and what was before does not count any more')
+})
