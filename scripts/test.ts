@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { acquireEmbeddedPostgres } from '../src/platform/host/data/embedded-postgres.ts'
+import { provideDnsmasq } from './dnsmasq.ts'
 import { provideRedis } from './redis.ts'
 import { seconds, TapReport } from './tap-report.ts'
 
@@ -158,7 +159,11 @@ async function startServices(): Promise<Record<string, string>> {
     await forgetAtPowerFailure(server.url)
     env.TEST_DATABASE_URL = server.url
   }
-  await together(process.env.TEST_DATABASE_URL ? [redis()] : [redis(), database()])
+  // The program only: each test file that needs one starts it with records of its own.
+  const dnsmasq = async () => {
+    await provideDnsmasq(line).catch((error) => Promise.reject(new Failure(error.message)))
+  }
+  await together(process.env.TEST_DATABASE_URL ? [redis(), dnsmasq()] : [redis(), dnsmasq(), database()])
   return env
 }
 
@@ -209,7 +214,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 try {
   if (!tapIsBuilt()) await check('tap', 'build')
   await together([check('tsc'), check('biome', 'check', '--error-on-warnings'), check('depcruise', 'src')])
-  const env = await stage('Redis and PostgreSQL', startServices)
+  const env = await stage('Redis, dnsmasq and PostgreSQL', startServices)
   const results = await stage(
     'tap',
     () => test(env),
