@@ -3,6 +3,7 @@ import { type App, buildApp } from '../../src/app.ts'
 import { readConfig } from '../../src/config.ts'
 import { catalogue } from '../../src/modules/catalogue.ts'
 import { variable } from '../../src/platform/host/placement.ts'
+import { GRPC_OFFSET } from '../../src/platform/host/rpc/grpc/address.ts'
 import type { Manifest } from '../../src/platform/kit/module.ts'
 import { freshDatabase } from './database.ts'
 import { freePorts } from './ports.ts'
@@ -35,7 +36,7 @@ export async function planTopology(options: TopologyOptions & { state: Record<st
   const names = (options.catalogue ?? catalogue).map(({ contract }) => contract.name)
   const outside = options.outside ?? []
   const inside = names.filter((name) => !outside.includes(name))
-  const ports = await freePorts(2 * (outside.length + 1))
+  const ports = await freePorts(2 * (outside.length + 1), options.env?.RPC === 'grpc' ? GRPC_OFFSET : 0)
   const placed = [
     { name: 'main', modules: inside.join(',') || 'none' },
     ...outside.map((name) => ({ name, modules: name })),
