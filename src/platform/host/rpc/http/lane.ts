@@ -1,4 +1,5 @@
 import type { Agent } from 'undici'
+import type { Instance } from '../../balancing/instance.ts'
 import type { SystemTokens } from '../../identity/tokens.ts'
 import type { RemoteCall } from '../remote-call.ts'
 import { RPC_PREFIX, SERVICE_HEADER } from '../wire.ts'
@@ -7,7 +8,7 @@ import { Cancellation, type Entry, PendingCall } from './pending-call.ts'
 import { SentBatch } from './sent-batch.ts'
 
 interface LaneOptions {
-  origin: string
+  instance: Instance
   module: string
   caller: string
   agent: Agent
@@ -59,14 +60,14 @@ export class Lane {
   }
 
   #post(entries: readonly Entry[], body: string): void {
-    const { origin, module, caller, agent, tokens } = this.#to
+    const { instance, module, caller, agent, tokens } = this.#to
     const id = `${this.#name}-${++this.#batches}`
-    const batch = new SentBatch(id, module, entries, (index) => this.#add(new Cancellation(id, index)))
+    const batch = new SentBatch(id, module, instance, entries, (index) => this.#add(new Cancellation(id, index)))
     const headers: Record<string, string> = {
       'content-type': BATCH_TYPE,
       [SERVICE_HEADER]: tokens.service.sign(module, { caller }),
       [BATCH_HEADER]: id,
     }
-    agent.dispatch({ origin, path: this.#path, method: 'POST', headers, body }, batch)
+    agent.dispatch({ origin: instance.origin, path: this.#path, method: 'POST', headers, body }, batch)
   }
 }

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { Unavailable } from '../../../kit/errors.ts'
+import type { Instance } from '../../balancing/instance.ts'
 import { MAX_OUTPUT } from '../wire.ts'
 import { LineSplitter } from './line-splitter.ts'
 import { readAnswer } from './lines-of-calls.ts'
@@ -10,6 +11,7 @@ import type { Entry, Sent } from './pending-call.ts'
 export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   readonly id: string
   readonly #module: string
+  readonly #instance: Instance
   readonly #entries: readonly Entry[]
   readonly #cancel: (index: number) => void
   readonly #lines = new LineSplitter(MAX_OUTPUT)
@@ -18,9 +20,16 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   #controller: Dispatcher.DispatchController | undefined
 
   /** @param cancel tells the far side that a call of a batch that goes on is not waited for any more */
-  constructor(id: string, module: string, entries: readonly Entry[], cancel: (index: number) => void) {
+  constructor(
+    id: string,
+    module: string,
+    instance: Instance,
+    entries: readonly Entry[],
+    cancel: (index: number) => void,
+  ) {
     this.id = id
     this.#module = module
+    this.#instance = instance
     this.#entries = entries
     this.#cancel = cancel
     this.#waiting = entries.length
@@ -39,6 +48,7 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (headers.connection === 'close') this.#instance.drains()
     if (status === 200) return
     const seconds = Number(headers['retry-after'])
     if (status === 503 && seconds > 0) this.#retryAfter = seconds

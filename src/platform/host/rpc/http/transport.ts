@@ -43,7 +43,7 @@ export class HttpTransport implements Transport {
     const key = `${module} ${caller}`
     let lane = lanes.get(key)
     if (!lane) {
-      lane = new Lane({ origin: instance.origin, module, caller, agent: this.#agent, tokens: this.#tokens })
+      lane = new Lane({ instance, module, caller, agent: this.#agent, tokens: this.#tokens })
       lanes.set(key, lane)
     }
     return lane
