@@ -68,7 +68,20 @@ const shelvesModule = defineModule(shelves, {
 const nothing = async () => ({ default: () => {} })
 const catalogue = [
   shelvesModule,
-  defineModule(reader, { uses: [shelves], plugin: nothing }),
+  defineModule(reader, {
+    uses: [shelves],
+    plugin: async () => ({
+      default: definePlugin<typeof reader>((app) => {
+        const client = app.call(shelves)
+        app.task({
+          name: 'ask',
+          usage: '<id>',
+          summary: 'Asks.',
+          run: async ([id = '']) => (await client.find({ id })).id,
+        })
+      }),
+    }),
+  }),
   defineModule(passerby, { plugin: nothing }),
 ]
 
@@ -289,7 +302,19 @@ t.test('requests that are none are told so, and nothing crashes', async (t) => {
   t.equal((await ask(client, { id: '3' }, metadataOf(valid))).answer.id, '3')
 })
 
+t.test('a module in another process calls it by gRPC and by nothing else', async (t) => {
+  const env = { ...state.env, NODE_ENV: 'test', SECRET, RPC: 'grpc' }
+  const nobody = 'http://127.0.0.1:1'
+  const RPC_PORT = String(PORT! + GRPC_OFFSET)
+  const elsewhere = readConfig({ ...env, MODULES: 'grpc-reader', GRPC_SHELVES_URL: nobody, RPC_PORT }, catalogue)
+  const caller = await buildApp(elsewhere, log)
+  t.teardown(() => caller.close())
+  find = ({ id }) => ({ id: `${id}, found` })
+  t.equal(await caller.tasks.find(({ name }) => name === 'ask')!.run(['7']), '7, found')
+})
+
 t.test('HTTP goes on beside it, for processes that do not know of gRPC yet', async (t) => {
+  find = ({ id }) => ({ id })
   const { adapter, close } = remoteTo('grpc-shelves', [urls.api], { tokens })
   t.teardown(close)
   const statistics = new CallStatistics(new Registry())
