@@ -73,12 +73,23 @@ export function headersOn(
   return passed
 }
 
-/** Gives the client the headers that a module has answered with. They replace what was set here before. */
-export function headersBack(received: IncomingHttpHeaders, reply: FastifyReply): void {
+const NOT_ASCII = /[^\0-\x7f]/
+
+/**
+ * Gives the client the headers that a module has answered with. They replace what was set here before.
+ *
+ * @returns whether all are in ASCII
+ */
+export function headersBack(received: IncomingHttpHeaders, reply: FastifyReply): boolean {
   const listed = namesIn(received.connection)
+  let inAscii = true
   for (const name in received) {
-    if (!NOT_PASSED_BACK.has(name) && !listed?.includes(name)) reply.header(name, received[name])
+    if (NOT_PASSED_BACK.has(name) || listed?.includes(name)) continue
+    const value = received[name]
+    reply.header(name, value)
+    if (NOT_ASCII.test(String(value))) inAscii = false
   }
+  return inAscii
 }
 
 /** The headers that a `Connection` header lists as speaking of the connection; nearly always none. */

@@ -4,7 +4,7 @@ import Negotiator from 'negotiator'
 import { addVary } from './vary.ts'
 
 /** Answers shorter than this, in characters, would not become smaller to speak of. */
-const THRESHOLD = 1024
+export const COMPRESSED_FROM = 1024
 
 type Compressor = (text: string, done: (error: Error | null, result: Buffer) => void) => void
 
@@ -21,7 +21,7 @@ const ENCODINGS = Object.keys(COMPRESSORS)
  */
 export function compressAnswers(server: FastifyInstance): void {
   server.addHook('onSend', (request, reply, payload, done) => {
-    if (typeof payload !== 'string' || payload.length < THRESHOLD) return done(null, payload)
+    if (typeof payload !== 'string' || payload.length < COMPRESSED_FROM) return done(null, payload)
     addVary(reply, 'accept-encoding')
     const accepted = request.headers['accept-encoding']
     if (accepted === undefined || reply.hasHeader('content-encoding')) return done(null, payload)

@@ -81,6 +81,31 @@ t.test('answers without a body keep their headers and have none', async (t) => {
   t.match(await api.get(path), { status: 204, text: '' })
 })
 
+t.test('every byte of a small answer is kept, in the head as in the body', async (t) => {
+  let bytes = Buffer.alloc(0)
+  const { api, url } = await startEdge(t, [
+    await listen(t, (socket) => void socket.once('data', () => socket.end(bytes))),
+  ])
+  const bodies = {
+    ASCII: 'x',
+    'a zero': '\0',
+    umlauts: 'äöü',
+    'no UTF-8 at all': '\xff\xfe',
+    nothing: '',
+    long: 'x'.repeat(5_000),
+  }
+  for (const [what, body] of Object.entries(bodies)) {
+    for (const value of ['plain', 'ä']) {
+      const head = `HTTP/1.1 200 OK\r\n${JSON_TYPE}x-value: ${value}\r\ncontent-length: ${body.length}\r\n\r\n`
+      bytes = Buffer.from(head + body, 'latin1')
+      const answer = await fetch(url + path, { headers: { 'accept-encoding': 'gzip' } })
+      t.equal(Buffer.from(await answer.arrayBuffer()).toString('latin1'), body, what)
+      const { 'content-type': type, 'x-value': passed, vary } = (await api.get(path)).headers
+      t.strictSame([type, passed, vary], ['application/json', value, undefined], `${what}, the head: ${value}`)
+    }
+  }
+})
+
 t.test('cookies are set one by one', async (t) => {
   const bytes = 'HTTP/1.1 200 OK\r\nset-cookie: a=1\r\nset-cookie: b=2\r\ncontent-length: 0\r\n\r\n'
   const { api } = await startEdge(t, [await answering(t, () => bytes)])
