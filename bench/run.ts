@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { gatewayHops } from './gateway/part.ts'
 import { endAll } from './lib/children.ts'
 import { closeDatabase } from './lib/database.ts'
 import { headline, type Part, printTable, type Verdict } from './lib/report.ts'
@@ -17,6 +18,7 @@ import { starts } from './start/part.ts'
 const PARTS: Record<string, Part> = {
   local: localCalls,
   remote: remoteCalls,
+  gateway: gatewayHops,
   read: reads,
   start: starts,
   sustained: sustainedReads,

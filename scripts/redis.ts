@@ -1,14 +1,12 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { access, constants, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
-
-const run = promisify(execFile)
+import { provideProgram } from './programs.ts'
 
 export interface ProvidedRedis {
   /** `redis://127.0.0.1:<port>`, or what `REDIS_URL` says. */
@@ -33,18 +31,12 @@ export async function provideRedis(log: (line: string) => void = () => {}): Prom
     for (const node of named.split(',')) await ping(node.trim())
     return { url: named, close: async () => {} }
   }
-  const found = await findServer()
-  if (found) return start(found)
-  if (!(await canInstall())) {
-    throw new Error(
-      'The tests need a Redis: install redis-server or valkey-server, or set REDIS_URL=redis://host:6379.',
-    )
+  const wanted = {
+    names: ['redis-server', 'valkey-server'],
+    package: 'redis-server',
+    advice: 'The tests need a Redis: install redis-server or valkey-server, or set REDIS_URL=redis://host:6379.',
   }
-  log('Installing redis-server with apt-get.')
-  await install()
-  const installed = await findServer()
-  if (!installed) throw new Error('apt-get installed redis-server, but it is not on the PATH. Set REDIS_URL instead.')
-  return start(installed)
+  return start(await provideProgram(wanted, log))
 }
 
 async function ping(url: string): Promise<void> {
@@ -68,22 +60,6 @@ async function ping(url: string): Promise<void> {
   } finally {
     client.disconnect()
   }
-}
-
-async function findServer(): Promise<string | undefined> {
-  for (const name of ['redis-server', 'valkey-server']) {
-    for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-      const path = join(folder, name)
-      if (
-        await access(path, constants.X_OK).then(
-          () => true,
-          () => false,
-        )
-      )
-        return path
-    }
-  }
-  return undefined
 }
 
 async function start(program: string): Promise<ProvidedRedis> {
@@ -130,35 +106,4 @@ async function freePort(): Promise<number> {
   server.close()
   await once(server, 'close')
   return port
-}
-
-async function canInstall(): Promise<boolean> {
-  const release = await readFile('/etc/os-release', 'utf8').catch(() => '')
-  return process.getuid?.() === 0 && /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(release)
-}
-
-async function install(): Promise<void> {
-  const apt = (...args: string[]) =>
-    run('apt-get', ['-y', '-o', 'DPkg::Lock::Timeout=120', ...args], {
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-      timeout: 300_000,
-    })
-  // Debian starts a service when its package is installed, unless this program says no.
-  const policy = '/usr/sbin/policy-rc.d'
-  const ours = await writeFile(policy, '#!/bin/sh\nexit 101\n', { flag: 'wx', mode: 0o755 }).then(
-    () => true,
-    () => false,
-  )
-  try {
-    await apt('update')
-    await apt('install', '--no-install-recommends', 'redis-server')
-  } catch (error) {
-    const reason = String((error as { stderr?: string }).stderr || error)
-      .trim()
-      .split('\n')
-      .at(-1)
-    throw new Error(`apt-get could not install redis-server (${reason}). Set REDIS_URL=redis://host:6379 instead.`)
-  } finally {
-    if (ours) await rm(policy, { force: true })
-  }
 }

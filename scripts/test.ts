@@ -6,7 +6,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
 import { acquireEmbeddedPostgres } from '../src/platform/host/data/embedded-postgres.ts'
+import { provideDnsmasq } from './dnsmasq.ts'
 import { provideRedis } from './redis.ts'
 import { seconds, TapReport } from './tap-report.ts'
 
@@ -151,13 +153,29 @@ async function startServices(): Promise<Record<string, string>> {
     env.REDIS_URL = server.url
   }
   // Held for the whole run: each test file would start and stop it otherwise.
-  const postgres = async () => {
+  const database = async () => {
     const server = await acquireEmbeddedPostgres({ folder: '.data/test-postgres', log: line })
     await hold({ close: () => server.release() })
+    await forgetAtPowerFailure(server.url)
     env.TEST_DATABASE_URL = server.url
   }
-  await together(process.env.TEST_DATABASE_URL ? [redis()] : [redis(), postgres()])
+  // The program only: each test file that needs one starts it with records of its own.
+  const dnsmasq = async () => {
+    await provideDnsmasq(line).catch((error) => Promise.reject(new Failure(error.message)))
+  }
+  await together(process.env.TEST_DATABASE_URL ? [redis(), dnsmasq()] : [redis(), dnsmasq(), database()])
   return env
+}
+
+/** Nothing that tests write is needed after the machine has lost its power; what any process was killed with is kept. */
+async function forgetAtPowerFailure(url: string): Promise<void> {
+  const sql = postgres(url, { max: 1 })
+  try {
+    for (const setting of ['fsync', 'full_page_writes']) await sql.unsafe(`alter system set ${setting} = off`)
+    await sql`select pg_reload_conf()`
+  } finally {
+    await sql.end({ timeout: 5 })
+  }
 }
 
 interface Results {
@@ -196,7 +214,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 try {
   if (!tapIsBuilt()) await check('tap', 'build')
   await together([check('tsc'), check('biome', 'check', '--error-on-warnings'), check('depcruise', 'src')])
-  const env = await stage('Redis and PostgreSQL', startServices)
+  const env = await stage('Redis, dnsmasq and PostgreSQL', startServices)
   const results = await stage(
     'tap',
     () => test(env),

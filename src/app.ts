@@ -169,8 +169,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     if (faults.length > 0) throw new BootError(faults)
     if (edge) {
       if (placement.remote.length > 0) {
-        const { proxyModule } = await import('./platform/host/edge/gateway.ts')
-        for (const manifest of placement.remote) await proxyModule(api, manifest, { balancer, tokens })
+        const { proxyModules } = await import('./platform/host/edge/gateway.ts')
+        await proxyModules(api, placement.remote, { balancer, tokens, budgetOf: (module) => budgets.of(module) })
       }
       serveHealth(
         api,

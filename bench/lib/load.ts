@@ -23,8 +23,9 @@ export interface LoadResult {
 const STEP = 0.02
 const STEPS = 10_000
 
-await serve<{ paths: string[] }>(async ({ paths }) => {
-  const requests = paths.map((path) => Buffer.from(`GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`))
+await serve<{ paths: string[]; headers?: Record<string, string> }>(async ({ paths, headers = {} }) => {
+  const lines = Object.entries({ host: '127.0.0.1', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+  const requests = paths.map((path) => Buffer.from(`GET ${path} HTTP/1.1\r\n${lines.join('')}\r\n`))
   let turn = 0
 
   return {

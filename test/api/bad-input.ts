@@ -58,6 +58,7 @@ export async function badInput(t: Test, api: Api): Promise<void> {
       'no HTTP at all': ['HELO mail.example.com\r\n\r\n', 400, 'BadInput'],
       'another method': ['BREW / HTTP/1.1\r\nhost: x\r\n\r\n', 400, 'BadInput'],
       'a raw null byte in the path': ['GET /api/posts/\0 HTTP/1.1\r\nhost: x\r\n\r\n', 400, 'BadInput'],
+      'a letter in the path that is not ASCII': ['GET /api/posts/\u00e9 HTTP/1.1\r\nhost: x\r\n\r\n', 400, 'BadInput'],
       'a raw null byte in a header': ['GET / HTTP/1.1\r\nhost: x\r\nx: \0\r\n\r\n', 400, 'BadInput'],
       'two lengths': [
         'POST /api/posts HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx',
@@ -87,6 +88,28 @@ export async function badInput(t: Test, api: Api): Promise<void> {
       })
       t.match(head, `x-request-id: ${problem.requestId}`)
     }
+  })
+
+  await t.test('a request that names no host gets a problem, unless it is of a time when none did', async (t) => {
+    const answer = await exchange(api.target.url, 'GET /api/posts HTTP/1.1\r\nconnection: close\r\n\r\n')
+    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    t.match(head, /^HTTP\/1.1 400 /)
+    t.match(head, /^content-type: application\/problem\+json\r?$/im)
+    t.match(JSON.parse(body), {
+      code: 'BadInput',
+      module: 'seam',
+      instance: '/api/posts',
+      errors: [{ path: '/header/host', message: 'is missing' }],
+    })
+    t.match(await exchange(api.target.url, 'GET /api/posts HTTP/1.0\r\n\r\n'), /^HTTP\/1.1 200 /)
+  })
+
+  await t.test('what a request expects is not looked at', async (t) => {
+    const answer = await exchange(
+      api.target.url,
+      'GET /api/posts?limit=1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: the worst\r\n\r\n',
+    )
+    t.match(answer, /^HTTP\/1.1 200 /)
   })
 
   await t.test('a body that comes with a GET is not looked at', async (t) => {
@@ -337,6 +360,9 @@ function paths(): Record<string, Case> {
     'a backslash that is encoded': nowhere('/api/posts/..%5cusers'),
     'an id that begins with dots': nowhere('/api/posts/..x'),
     'an id with dots in it': badId('/api/posts/x..x', 'posts'),
+    'a fragment': nowhere('/api/posts#x'),
+    'a fragment behind an id': nowhere(`/api/posts/${ID}#x`),
+    'letters that should be encoded': nowhere('/api/posts/"<>^`{}'),
     'a space': badId('/api/posts/%20', 'posts'),
     'a semicolon': badId(`/api/posts/${ID};x=1`, 'posts'),
     'a path upwards': nowhere('/api/posts/../users'),

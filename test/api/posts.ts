@@ -66,6 +66,9 @@ export async function posts(t: Test, api: Api): Promise<void> {
     const [one, two] = await Promise.all([1, 2].map(() => api.send('POST', `${path}/publish`, { token: ada.token })))
     t.match([one!.status, two!.status, one!.body.data.status], [200, 200, 'published'])
     t.equal(one!.headers.etag, two!.headers.etag)
+    const ifMatch = { 'if-match': '"x"' }
+    const late = await api.send('POST', `${path}/publish`, { token: ada.token, headers: ifMatch })
+    refused(t, late, stale(`${path}/publish`))
     t.strictSame((await api.get(path)).body, one!.body)
     const back = await api.send('PATCH', path, { token: ada.token, json: { status: 'draft' } })
     t.strictSame([back.status, back.body.data.status], [200, 'draft'])

@@ -1,27 +1,22 @@
-import fc, { type Arbitrary } from 'fast-check'
+import fc from 'fast-check'
 import pLimit from 'p-limit'
 import type { Test } from 'tap'
 import { watchDrift } from '../api/drift.ts'
 import { Callers } from './callers.ts'
-import { grown, type Memory, settled } from './memory.ts'
+import { failureOf, type Kind, kindOf, type Place } from './kinds.ts'
+import { grown, type Look, settled } from './memory.ts'
 import { anyEdits } from './raw.ts'
-import { type Operation, operationsOf, requestsFor } from './requests.ts'
+import { unreached, unrefusing, warmUp } from './reached.ts'
+import { operationsOf, requestsFor } from './requests.ts'
 import { Run, type Tally } from './run.ts'
 import { AT_ONCE } from './sending.ts'
 import { startSystem } from './system.ts'
 import { refusedAgain } from './unchanged.ts'
 
-/** Where fast-check has found a failure: a failure says it. */
-export interface Place {
-  operation: string
-  seed: number
-  path: string
-}
-
 export interface FuzzOptions {
   /** How many requests are sent, about. */
   requests: number
-  /** The same seed makes the same requests. */
+  /** The same seed makes the same requests; each seed makes others. */
   seed: number
   /** Modules that run in processes of their own, behind a gateway. */
   outside?: readonly string[]
@@ -31,29 +26,19 @@ export interface FuzzOptions {
   report: (line: string) => void
 }
 
-/** All operations are asked in turn, so often over. */
+/** All operations are asked in turn, so often over; in a long run memory is looked at after each round. */
 const ROUNDS = 6
-/** Memory is looked at after so many rounds, when all that is kept for speed should be there, and at the end. */
-const EARLY = 2
-/** A run of fewer requests says nothing about memory. */
+/** A run of fewer requests says nothing about memory, and may have been too short for some refusals. */
 const LONG = 10_000
-/** Requests that are sent at most to find a smaller one that fails, too. */
-const SHRINKING = 150
 /** Changes to a request that was valid. */
 const MOST_CHANGES = 3
-
-/** What is asked of one operation: requests of one kind, one after the other. */
-interface Kind {
-  name: string
-  property: (count: (send: () => Promise<void>) => Promise<void>) => fc.IAsyncProperty<any>
-}
 
 /**
  * Sends requests that no well-behaved client would send to every operation of `/openapi.json`, and sees that each gets an
  * answer that it should get, that the processes hold no more memory for it, and that what was refused has changed nothing.
  */
 export async function fuzz(t: Test, options: FuzzOptions): Promise<void> {
-  const { report } = options
+  const { seed, only, report } = options
   const { api, processes, database } = await startSystem(t, options.outside ?? [])
   const document = (await api.get('/openapi.json')).body
   const operations = operationsOf(document)
@@ -76,47 +61,40 @@ export async function fuzz(t: Test, options: FuzzOptions): Promise<void> {
       t.fail(these[index]!.name)
     })
   }
-  const memory = () => Promise.all(processes.map(({ process, opsUrl }) => settled(process, opsUrl)))
 
-  // What is valid, by a member and an admin: after that there is something of everything, and it is theirs.
-  for (const [index, operation] of operations.entries()) {
-    const plans = fc.sample(valid[index]!, { seed: options.seed, numRuns: 4 })
-    for (const [turn, plan] of plans.entries())
-      await run.ask(operation, { ...plan, caller: { role: turn % 2 ? 'admin' : 'member', n: 0, cookie: false } })
+  await warmUp(run, new Map(operations.map((operation, n) => [operation, valid[n]!])), seed * ROUNDS)
+  if (only) {
+    const these = kinds.filter(({ name }) => name === only.kind)
+    return round(these, only.seed, 1, only.path)
   }
-
-  const { only } = options
-  if (only)
-    return round(
-      kinds.filter(({ name }) => name === only.operation),
-      only.seed,
-      1,
-      only.path,
-    )
 
   const started = performance.now()
   const isLong = options.requests >= LONG
-  const runs = Math.ceil(options.requests / ROUNDS / kinds.length)
-  let early: Memory[] = []
-  for (let n = 1; n <= ROUNDS; n++) {
-    await round(kinds, options.seed + n, runs)
-    if (isLong && n === EARLY) early = await memory()
+  const memory = processes.map((): Look[] => [])
+  for (let n = 0; n < ROUNDS; n++) {
+    await round(kinds, seed * ROUNDS + n, Math.ceil(options.requests / ROUNDS / kinds.length))
+    if (!isLong) continue
+    const looks = await Promise.all(processes.map(({ process, opsUrl }) => settled(process, opsUrl)))
+    for (const [index, look] of looks.entries()) memory[index]!.push({ ...look, requests: run.sent })
   }
   const seconds = (performance.now() - started) / 1000
   report(`${run.sent} requests in ${seconds.toFixed(0)} s; ${run.refused.length} are kept to be asked again.`)
   for (const [name, tally] of [...run.tallies].sort()) report(`  ${name.padEnd(42)} ${words(tally)}`)
-
-  if (isLong) {
-    const late = await memory()
-    for (const index of processes.keys()) {
-      report(`Memory of process ${index + 1}, MiB: ${words(early[index]!)}; at the end ${words(late[index]!)}`)
-      t.strictSame(grown(early[index]!, late[index]!), [], 'memory is flat')
-    }
+  for (const [index, looks] of memory.entries()) {
+    if (!isLong) continue
+    report(`Memory of process ${index + 1}, in MiB, garbage collected:`)
+    for (const { requests, heap, resident } of looks)
+      report(
+        `  after ${String(requests).padStart(6)} requests: heap ${heap.toFixed(1)}, resident ${resident.toFixed(0)}`,
+      )
+    t.strictSame(grown(looks), [], 'memory is flat')
   }
-  t.strictSame(missing(operations, run.tallies), [], 'every operation has done its work, and has refused to')
+  if (isLong) {
+    t.strictSame(unreached(run, operations), [], 'every operation has done its work')
+    t.strictSame(unrefusing(run, operations), [], 'every operation has refused something')
+  }
 
-  const chunk = isLong ? 500 : 100
-  const { checked, faults } = await refusedAgain(run.refused, { sender: run.sender, database, chunk })
+  const { checked, faults } = await refusedAgain(run.refused, { sender: run.sender, database })
   report(`${checked} refused requests were refused again and changed nothing.`)
   t.strictSame(faults, [], 'what is refused changes nothing')
   t.ok(checked > run.refused.length / 2, 'most were refused again')
@@ -130,47 +108,9 @@ export async function fuzz(t: Test, options: FuzzOptions): Promise<void> {
   }
 }
 
-const kindOf = <T>(name: string, requests: Arbitrary<T>, ask: (request: T) => Promise<void>): Kind => ({
-  name,
-  property: (count) => fc.asyncProperty(requests, (request) => count(() => ask(request))),
-})
-
-/** Has fast-check send requests of one kind; if one fails it looks for a smaller one that does, and this is told. */
-async function failureOf({ name, property }: Kind, seed: number, runs: number, path?: string) {
-  let left = Number.POSITIVE_INFINITY
-  const counted = property(async (send) => {
-    if (left-- <= 0) return
-    await send().catch((error) => {
-      left = Math.min(left, SHRINKING)
-      throw error
-    })
-  })
-  const found = await fc.check(counted, { seed, numRuns: runs, ...(path && { path }) })
-  if (!found.failed) return undefined
-  const place: Place = { operation: name, seed, path: found.counterexamplePath ?? '' }
-  return [
-    `${name}: ${(found.errorInstance as Error | undefined)?.message}`,
-    `Made of: ${fc.stringify(found.counterexample?.[0]).slice(0, 2_000)}`,
-    `Again: npm run fuzz -- --operation '${place.operation}' --seed ${place.seed} --path ${place.path}`,
-  ].join('\n\n')
-}
-
-/** Operations that no request has got through to, or none has been refused by, though they may refuse. */
-function missing(operations: readonly Operation[], tallies: ReadonlyMap<string, Tally>): string[] {
-  return operations.flatMap(({ name, statuses }) => {
-    const seen = [...(tallies.get(name)?.statuses.keys() ?? [])]
-    const mayRefuse = statuses.some((status) => status >= 400 && status < 500 && status !== 429)
-    return [
-      ...(seen.some((status) => status >= 200 && status < 400) ? [] : [`${name} has never done its work`]),
-      ...(!mayRefuse || seen.some((status) => status >= 400) ? [] : [`${name} has never refused anything`]),
-    ]
-  })
-}
-
-function words(told: Tally | Memory): string {
-  if ('heap' in told) return `heap ${told.heap.toFixed(1)}, resident ${told.resident.toFixed(0)}`
-  const statuses = [...told.statuses].sort(([a], [b]) => a - b).map(([status, count]) => `${status || 'cut'}: ${count}`)
-  return `${String(told.sent).padStart(5)}  ${statuses.join('  ')}`
+function words({ sent, statuses }: Tally): string {
+  const sorted = [...statuses].sort(([a], [b]) => a - b)
+  return `${String(sent).padStart(5)}  ${sorted.map(([status, count]) => `${status || 'cut'}: ${count}`).join('  ')}`
 }
 
 /** What processes have logged, but for messages that nobody would take; and what nobody has caught. */

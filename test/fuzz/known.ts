@@ -21,6 +21,13 @@ export class Known {
 
 /** So many of each name are remembered: the newest, since the older ones are likely to be gone. */
 const MOST = 100
+const FEW = 3
+
+/** Who asks, and for what: the last part of a path. */
+export interface Asking {
+  caller: string | undefined
+  page: string | undefined
+}
 
 /** What has been seen in answers, by name; of some things it is known whose they are. */
 export class Knowledge {
@@ -41,20 +48,23 @@ export class Knowledge {
     this.#things.set(name, things)
   }
 
-  /** The value that a {@link Known} stands for; in three of four cases one of the caller's own, if there is any. */
-  find({ name, n, otherwise }: Known, caller: string | undefined): unknown {
-    const all = this.#things.get(name) ?? []
+  /**
+   * The value that a {@link Known} stands for: one that is good for the page that is asked, if there is any, and in three of
+   * four cases one of the caller's own; half of the time one of the newest.
+   */
+  find({ name, n, otherwise }: Known, { caller, page }: Asking): unknown {
+    const all = this.#things.get(`${name} of ${page}`) ?? this.#things.get(name) ?? []
     const own = all.filter(({ owner }) => owner !== undefined && owner === caller)
     const things = own.length > 0 && n % 4 > 0 ? own : all
-    // From the end: what is new is there still.
-    return things.length > 0 ? things.at(-1 - (n % things.length))!.value : otherwise
+    const among = Math.min(things.length, n % 2 ? FEW : MOST)
+    return among > 0 ? things.at(-1 - (n % among))!.value : otherwise
   }
 
   /** A copy of a value in which nothing is unknown. */
-  resolve(value: unknown, caller: string | undefined): unknown {
-    if (value instanceof Known) return this.find(value, caller)
-    if (Array.isArray(value)) return value.map((part) => this.resolve(part, caller))
+  resolve(value: unknown, asking: Asking): unknown {
+    if (value instanceof Known) return this.find(value, asking)
+    if (Array.isArray(value)) return value.map((part) => this.resolve(part, asking))
     if (typeof value !== 'object' || value === null) return value
-    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, this.resolve(part, caller)]))
+    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, this.resolve(part, asking)]))
   }
 }

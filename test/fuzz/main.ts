@@ -1,5 +1,5 @@
 // `npm run fuzz -- --requests 20000 --seed 1`: the long form of fuzz.test.ts; `--gateway` puts a gateway before the modules.
-// What a failure says to be replayed with (`--operation`, `--seed`, `--path`) sends that one request, and smaller ones.
+// What a failure says to be replayed with (`--kind`, `--seed`, `--path`) sends that one request, and smaller ones.
 
 import { parseArgs } from 'node:util'
 import t from 'tap'
@@ -11,7 +11,7 @@ const { values } = parseArgs({
     requests: { type: 'string', default: '20000' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     gateway: { type: 'boolean', default: false },
-    operation: { type: 'string' },
+    kind: { type: 'string' },
     path: { type: 'string', default: '0' },
   },
 })
@@ -24,7 +24,7 @@ t.test(`nothing that anybody sends does harm (seed ${seed})`, async (t) => {
     requests: Number(values.requests),
     seed,
     outside: values.gateway ? catalogue.map(({ contract }) => contract.name) : [],
-    only: values.operation ? { operation: values.operation, seed, path: values.path } : undefined,
+    only: values.kind ? { kind: values.kind, seed, path: values.path } : undefined,
     report: (line) => console.log(line),
   })
 })

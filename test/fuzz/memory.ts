@@ -25,15 +25,25 @@ export async function settled(process: SeamProcess, opsUrl: string): Promise<Mem
   return { heap: metric('seam_nodejs_heap_size_used_bytes'), resident: metric('seam_process_resident_memory_bytes') }
 }
 
-/**
- * What has grown between two looks by more than a run of the same length could explain: a leak of 1 KiB a request would
- * be 13 MiB of the heap in 13,000 requests.
- */
-export function grown(early: Memory, late: Memory): string[] {
-  return [
-    ...(late.heap > early.heap * 1.15 + 5 ? [`the heap from ${early.heap} to ${late.heap} MiB`] : []),
-    ...(late.resident > early.resident * 1.3 + 40
-      ? [`the process from ${early.resident} to ${late.resident} MiB`]
-      : []),
-  ]
+/** The memory after so many requests. */
+export interface Look extends Memory {
+  requests: number
+}
+
+/** When all that is kept for speed should be there: after the second look. */
+const EARLY = 1
+/** What may come on top, in MiB: a heap is never the same twice, and what the system gives a process even less. */
+const SLACK = { heap: 4, resident: 60 }
+/** Half a KiB, in MiB: what may remain of each request at most. */
+const OF_EACH = 0.5 / 1024
+
+/** What has grown since the early look, in the better of the last two looks: what leaks is in both. */
+export function grown(looks: readonly Look[]): string[] {
+  const early = looks[EARLY]!
+  const late = looks.slice(-2)
+  return (['heap', 'resident'] as const).flatMap((kind) => {
+    const least = Math.min(...late.map((look) => look[kind]))
+    const bound = early[kind] + SLACK[kind] + (looks.at(-1)!.requests - early.requests) * OF_EACH
+    return least > bound ? [`${kind}: ${least.toFixed(1)} MiB, more than ${bound.toFixed(1)}`] : []
+  })
 }

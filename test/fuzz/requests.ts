@@ -16,6 +16,8 @@ export interface Operation {
   name: string
   method: string
   path: string
+  /** The module that answers. */
+  module: string
   parameters: Parameter[]
   body: Schema | undefined
   /** The statuses that it is said to answer. */
@@ -33,6 +35,7 @@ export function operationsOf({ paths }: Document): Operation[] {
       name: `${method.toUpperCase()} ${path}`,
       method: method.toUpperCase(),
       path,
+      module: operation.tags[0],
       parameters: operation.parameters ?? [],
       body: operation.requestBody?.content?.['application/json']?.schema,
       statuses: Object.keys(operation.responses).map(Number),
@@ -120,7 +123,7 @@ export function drafted(
     credentials,
   }: { knowledge: Knowledge; caller?: string | undefined; credentials: Request['headers'] },
 ): Request {
-  const of = (value: unknown) => knowledge.resolve(value, caller)
+  const of = (value: unknown) => knowledge.resolve(value, { caller, page: operation.path.split('/').at(-1) })
   const text = (value: unknown) => String(of(value))
   const url = (value: unknown) => encodeURIComponent(text(value).toWellFormed())
   const draft: Draft = {

@@ -97,7 +97,9 @@ export class Run {
     if (body?.page?.next) this.#knowledge.add(`cursor of ${name}`, body.page.next)
     for (const thing of [body, body?.user, ...[body?.data].flat()]) {
       if (typeof thing !== 'object' || thing === null) continue
-      if (typeof thing.id === 'string' && !path.includes('{')) this.#knowledge.add(path, thing.id, caller)
+      // What is listed without an author is the caller's.
+      if (typeof thing.id === 'string' && !path.includes('{'))
+        this.#knowledge.add(path, thing.id, thing.author?.id ?? caller)
       // A bearer token is none of those that come by mail.
       for (const [key, value] of Object.entries(thing))
         if (typeof value === 'string' && key !== 'id' && key !== 'token') this.#knowledge.add(key, value)
@@ -109,7 +111,8 @@ export class Run {
     const { mails } = this.#api.target.smtp
     for (; this.#mailsRead < mails.length; this.#mailsRead++) {
       const text = mails[this.#mailsRead]!.text.replace(/=\r\n/g, '').replaceAll('=3D', '=')
-      for (const [, token] of text.matchAll(/token=([\w-]{20,})/g)) this.#knowledge.add('token', token)
+      for (const [, page, token] of text.matchAll(/([\w-]+)\?token=([\w-]{20,})/g))
+        this.#knowledge.add(`token of ${page}`, token)
     }
   }
 }

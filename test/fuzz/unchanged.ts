@@ -3,6 +3,9 @@ import { changed, type Database } from './database.ts'
 import type { Request } from './requests.ts'
 import { AT_ONCE, type Sender, shown } from './sending.ts'
 
+/** So many are sent between two looks at the database. */
+const CHUNK = 200
+
 /** What came out of {@link refusedAgain}. */
 export interface Unchanged {
   /** Requests that were refused again, and after which the database was seen to be as before. */
@@ -18,9 +21,9 @@ export interface Unchanged {
  */
 export async function refusedAgain(
   requests: readonly Request[],
-  options: { sender: Sender; database: Database; chunk: number },
+  options: { sender: Sender; database: Database },
 ): Promise<Unchanged> {
-  const { sender, database, chunk } = options
+  const { sender, database } = options
   const refused = async (these: readonly Request[]): Promise<Request[]> => {
     const limit = pLimit(AT_ONCE)
     const isRefused = await Promise.all(
@@ -28,28 +31,28 @@ export async function refusedAgain(
     )
     return these.filter((_request, index) => isRefused[index])
   }
+  const change = async (these: readonly Request[]): Promise<boolean> => {
+    const before = await database.quiet()
+    await refused(these)
+    return changed(before, await database.snapshot()).length > 0
+  }
 
   const steady = await refused(requests)
   const faults: string[] = []
   let checked = 0
   let before = await database.quiet()
-  for (let start = 0; start < steady.length; start += chunk) {
-    const these = steady.slice(start, start + chunk)
+  for (let start = 0; start < steady.length; start += CHUNK) {
+    const these = steady.slice(start, start + CHUNK)
     const again = await refused(these)
-    const after = await database.snapshot()
-    const differences = changed(before, after)
-    if (again.length < these.length) before = await database.quiet()
-    else if (differences.length === 0) checked += these.length
-    else {
-      const guilty = await search(these, async (some) => {
-        const before = await database.quiet()
-        await refused(some)
-        return changed(before, await database.snapshot()).length > 0
-      })
-      // Something else may have changed it in the background; what a request does it does again.
-      if (guilty) faults.push(`${differences.join(', ')}:\n${shown(guilty)}`)
-      before = await database.quiet()
+    const differences = changed(before, await database.snapshot())
+    if (differences.length === 0) {
+      checked += again.length
+      continue
     }
+    const guilty = await search(again, change)
+    // Something else may have changed it in the background; what a request does it does again.
+    if (guilty) faults.push(`${differences.join(', ')}:\n${shown(guilty)}`)
+    before = await database.quiet()
   }
   return { checked, faults }
 }

@@ -1,5 +1,6 @@
 import { createConfig, lintFromString } from '@redocly/openapi-core'
 import t from 'tap'
+import { createAjv } from '../../src/platform/host/ajv.ts'
 import { theDocument } from '../api/drift.ts'
 
 t.test('the linter has nothing to say about the document', async (t) => {
@@ -38,4 +39,24 @@ t.test('every operation says all that a consumer must know', async (t) => {
       }
     }
   }
+})
+
+interface Schema {
+  pattern?: string
+  examples?: unknown[]
+}
+
+t.test('whatever must look as a pattern says has an example, and examples are valid', async (t) => {
+  const ajv = createAjv()
+  const look = (part: unknown, at: string): void => {
+    if (typeof part !== 'object' || part === null) return
+    for (const [key, value] of Object.entries(part)) look(value, `${at}/${key}`)
+    const { pattern, examples } = part as Schema
+    if (typeof pattern === 'string') t.ok(examples?.length, `${at} has an example`)
+    if (!Array.isArray(examples)) return
+    for (const example of examples) t.ok(ajv.validate(part, example), `${at}: ${example}`)
+  }
+  const { paths, components } = await theDocument()
+  look(paths, '/paths')
+  look(components.schemas, '/schemas')
 })

@@ -32,8 +32,13 @@ export const NewSubscription = Type.Object(
         p256dh: Type.String({
           pattern: '^B[A-Za-z0-9_-]{86}$',
           description: 'The public key of the browser, in base64url.',
+          examples: ['BNcRdreALRFXTkOOUHK1EtK2wtaz5Ry4YfYCA_0QTpQtUbVlUls0VJXg7A8u-Ts1XbjhazAkj7I99e8QcYP7DkM'],
         }),
-        auth: Type.String({ pattern: '^[A-Za-z0-9_-]{22}$', description: 'The secret of the browser, in base64url.' }),
+        auth: Type.String({
+          pattern: '^[A-Za-z0-9_-]{22}$',
+          description: 'The secret of the browser, in base64url.',
+          examples: ['tBHItJI5svbpez7KI4CCXg'],
+        }),
       },
       { additionalProperties: false },
     ),

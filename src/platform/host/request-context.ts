@@ -180,7 +180,23 @@ const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}
 /** A trace context that was received, if it is well formed, else a new one. */
 export function traceparentOf(header: string | undefined): string {
   if (header && TRACEPARENT.test(header)) return header
-  return `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-01`
+  const random = randomHex()
+  return `00-${random.slice(0, 32)}-${random.slice(32)}-01`
+}
+
+/** How many random ids are drawn at once: to ask for each took a twentieth of the time of a proxied request. */
+const DRAWN = 128
+let drawn = ''
+let used = 0
+
+/** 48 random hexadecimal digits. */
+function randomHex(): string {
+  if (used === drawn.length) {
+    drawn = randomBytes(24 * DRAWN).toString('hex')
+    used = 0
+  }
+  used += 48
+  return drawn.slice(used - 48, used)
 }
 
 /** A request id that was received, if it is 1–128 letters, digits and `._-`, else undefined. */

@@ -8,8 +8,8 @@ export interface RouteConfig {
   allow: Allow
   /** Errors of the contract that it may answer with, besides those that follow from the rest (400, 401, 403, 429, 503 …). */
   throws?: readonly ErrorClass[]
-  /** Its answers carry an ETag (`resource()`); a PATCH or DELETE heeds `If-Match` (`ensureMatch()`). */
-  etag?: boolean
+  /** Its answers carry an ETag (`resource()`); a PATCH or DELETE heeds `If-Match` (`ensureMatch()`), with `match` a POST, too. */
+  etag?: boolean | 'match'
   /** It takes an `Idempotency-Key`, and does its work in `app.once()`. */
   idempotent?: boolean
   /**

@@ -171,7 +171,7 @@ export function postRoutes(
   app.post(
     '/api/posts/:id/publish',
     {
-      config: { allow: { owner: true }, etag: true, throws: [PostNotFound, AuthorUnknown] },
+      config: { allow: { owner: true }, etag: 'match', throws: [PostNotFound, AuthorUnknown] },
       schema: {
         operationId: 'publishPost',
         summary: 'Publish a draft of one’s own; nothing happens if it is published already',

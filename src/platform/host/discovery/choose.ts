@@ -5,7 +5,11 @@ import { staticDiscovery } from './static.ts'
 /** How instances are found. */
 export type DiscoveryChoice =
   | { readonly kind: 'static' }
-  | { readonly kind: 'dns' }
+  | {
+      readonly kind: 'dns'
+      /** Who is asked, for tests: `127.0.0.1:5353` (default: the servers of the system). */
+      readonly servers?: readonly string[]
+    }
   | {
       readonly kind: 'consul'
       /** The agent. */
@@ -29,7 +33,7 @@ export async function chooseDiscovery(
 ): Promise<Discovery> {
   const { wanted, hosted, log } = options
   const urls = new Map([...options.urls].filter(([module]) => wanted.includes(module)))
-  if (choice.kind === 'dns') return (await import('./dns.ts')).dnsDiscovery({ urls, log })
+  if (choice.kind === 'dns') return (await import('./dns.ts')).dnsDiscovery({ ...choice, urls, log })
   if (choice.kind === 'static') return staticDiscovery(urls)
   const { consulDiscovery } = await import('./consul.ts')
   const serviceOf = (module: string) => options.urls.get(module)?.[0]?.replace('consul://', '') ?? module

@@ -5,8 +5,11 @@ import type { Endpoint } from './discovery.ts'
 
 /** How long the agent may take to answer, in milliseconds. */
 const TIMEOUT = 2_000
-/** How long it may hold a question back while nothing changes, in seconds. It adds a sixteenth at most. */
-const WAIT = 60
+/**
+ * How long it may hold a question back while nothing changes, in seconds; it adds a sixteenth at most. One that has begun
+ * to count anew would hold back so long what asks for a number of the past.
+ */
+const WAIT = 20
 const MOST_BYTES = 8 * 1024 * 1024
 
 /** A service of this process, as the agent is told of it. */
@@ -82,7 +85,7 @@ export class ConsulAgent {
   /**
    * The healthy instances of a service.
    *
-   * @param index what is known already: waits, a minute at most, until there is something newer; 0 waits for nothing
+   * @param index what is known already: waits, not without end, until there is something newer; 0 waits for nothing
    * @see https://developer.hashicorp.com/consul/api-docs/features/blocking
    */
   async healthy(name: string, index: number): Promise<{ endpoints: Endpoint[]; index: number }> {

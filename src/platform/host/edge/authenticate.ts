@@ -93,9 +93,10 @@ function identify(
   const away = (cause: unknown) => done(new Unavailable('sessions', { cause }), null)
   if (authorization !== undefined) {
     const [, token] = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization) ?? []
-    const refused = new Unauthenticated('The bearer token is not valid, or not any more.')
-    if (token) sessions.ofToken(token).then((identity) => done(identity ? null : refused, identity), away)
-    else done(refused, null)
+    const admit = (identity: Identity | null) =>
+      done(identity ? null : new Unauthenticated('The bearer token is not valid, or not any more.'), identity)
+    if (token) sessions.ofToken(token).then(admit, away)
+    else admit(null)
   } else if (cookie) {
     sessions.ofCookie(cookie).then((identity) => {
       const foreign = identity && !SAFE_METHODS.has(request.method) && isForeign(request)

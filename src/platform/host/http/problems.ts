@@ -2,6 +2,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { BadInput, type Fault, NotFound, Overloaded, SeamError } from '../../kit/errors.ts'
 import { faultsOf } from '../codec.ts'
 import { meaningOf } from '../data/database-errors.ts'
+import { FAILED_HEADER } from '../rpc/wire.ts'
 import { STATUS_CODES } from './status-texts.ts'
 
 /** How an error looks to a consumer of the REST API (RFC 9457). */
@@ -51,6 +52,8 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   if (known.status >= 500 && !(known instanceof Overloaded))
     request.log.error({ err: error, module: known.module }, 'a request failed')
   if (known.status === 503) reply.header('retry-after', RETRY_AFTER)
+  // So that a gateway does not take it out on an instance that is well.
+  if (known.status >= 500 && request.vouched) reply.header(FAILED_HEADER, known.module)
   if (known.status === 401) reply.header('www-authenticate', 'Bearer realm="seam"')
   const { errors, ...details } = (known.details ?? {}) as { errors?: readonly Fault[] }
   const problem: Problem = {

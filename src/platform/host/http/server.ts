@@ -8,7 +8,7 @@ import fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
-import { DeadlineExceeded, NotFound } from '../../kit/errors.ts'
+import { BadInput, DeadlineExceeded, NotFound } from '../../kit/errors.ts'
 import { createAjv } from '../ajv.ts'
 import { RequestContext, requestIdOf } from '../request-context.ts'
 import { refuseBrokenRequest } from './broken-requests.ts'
@@ -61,6 +61,8 @@ export function createServer(options: {
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? crypto.randomUUID(),
     frameworkErrors: sendProblem,
     clientErrorHandler: refuseBrokenRequest,
+    // Node's refusal has no body; see the hook below.
+    http: { requireHostHeader: false },
     routerOptions: { maxParamLength: 200 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
   })
@@ -79,6 +81,8 @@ export function createServer(options: {
   server.decorateRequest('identity', null)
   server.decorateRequest('ownerKnown', false)
   server.decorate('draining', false)
+  // They may be ignored (RFC 9110, 10.1.1). Node would refuse them with an answer that has no body.
+  server.server.on('checkExpectation', (request, reply) => server.server.emit('request', request, reply))
   server.addHook('onRequest', (request, reply, done) => {
     request.context = RequestContext.of(request)
     request.routeConfig = request.routeOptions.config
@@ -86,7 +90,9 @@ export function createServer(options: {
     reply.raw.on('close', () => request.context.end())
     reply.header('x-request-id', request.id)
     if (server.draining) reply.header('connection', 'close')
-    done()
+    const { headers, httpVersion } = request.raw
+    const isLost = headers.host === undefined && httpVersion === '1.1'
+    done(isLost ? new BadInput('seam', [{ path: '/header/host', message: 'is missing' }]) : undefined)
   })
   // The body has been read by now; events of its stream would have lost the context.
   server.addHook('preValidation', (request, reply, done) => {

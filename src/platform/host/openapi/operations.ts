@@ -48,6 +48,7 @@ const PARAMETERS = {
   requestId: parameter('X-Request-Id', 'Names the request; made if absent.', {
     type: 'string',
     pattern: '^[\\w.-]{1,128}$',
+    examples: ['order-42.1'],
   }),
   ifNoneMatch: parameter('If-None-Match', 'ETags that the caller has already; 304 if one of them is the present one.'),
   ifMatch: parameter('If-Match', 'The ETag that the caller has seen; 412 if it is not the present one any more.'),
@@ -69,7 +70,7 @@ const REFUSALS: Record<number, string> = {
   412: 'The resource has been changed since the caller saw it.',
   413: 'The body is larger than 1 MiB.',
   415: 'The body is not JSON.',
-  422: 'The `Idempotency-Key` was used for another request.',
+  422: 'The `Idempotency-Key` was used for another request, or what was answered then cannot be given again.',
   429: 'The caller has asked too often.',
   500: 'Something went wrong on our side.',
   503: 'A module cannot be reached, or did not answer in time.',
@@ -78,7 +79,7 @@ const REFUSALS: Record<number, string> = {
 /** Adds to an operation all that follows from its route's `config`: security, headers, refusals. */
 export function completed(operation: Operation, method: string, config: FastifyContextConfig): Operation {
   const reads = method === 'get'
-  const changes = config.etag && ['patch', 'put', 'delete'].includes(method)
+  const changes = heedsMatch(method, config)
   const parameters = [
     ...(operation.parameters ?? []).map((one) =>
       one.schema?.default === undefined ? one : { ...one, required: false },
@@ -104,6 +105,9 @@ export function completed(operation: Operation, method: string, config: FastifyC
     },
   }
 }
+
+const heedsMatch = (method: string, { etag }: FastifyContextConfig): boolean =>
+  etag === 'match' || (etag === true && ['patch', 'put', 'delete'].includes(method))
 
 /** What has a default is there once a request has been read, but nobody must send it. */
 function withoutDefaults(value: unknown): unknown {
@@ -143,7 +147,7 @@ function refusals(operation: Operation, method: string, config: FastifyContextCo
     // Who uses a cookie may not do so from another site.
     ...(config.allow === 'anyone' && method === 'get' ? [] : [403]),
     406,
-    ...(config.etag && ['patch', 'put', 'delete'].includes(method) ? [412] : []),
+    ...(heedsMatch(method, config) ? [412] : []),
     ...(method === 'get' ? [] : [413, 415]),
     ...(config.idempotent ? [422] : []),
     429,

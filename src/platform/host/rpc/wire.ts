@@ -18,6 +18,8 @@ export const SERVICE_HEADER = 'x-seam-service'
 export const IDENTITY_HEADER = 'x-seam-identity'
 /** Milliseconds that the caller still waits: relative, because clocks differ. */
 export const TIMEOUT_HEADER = 'x-seam-timeout'
+/** In an answer of 5xx: the module that failed, which need not be the one that was asked. */
+export const FAILED_HEADER = 'x-seam-failed'
 
 /** The most that an input may weigh on its way, in bytes: 1 MiB. */
 export const MAX_INPUT = 1024 * 1024

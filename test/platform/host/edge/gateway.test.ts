@@ -74,13 +74,6 @@ t.test('a connection that is closed or reset at once is as good as none', async 
   }
 })
 
-t.test('a body that ends too early is not passed off as a whole one', async (t) => {
-  const cut = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"data":'
-  const api = await edgeBefore(t, await answering(t, () => cut))
-  await t.rejects(api.get('/api/posts'))
-  t.equal((await api.get('/openapi.json')).status, 200, 'the edge goes on')
-})
-
 t.test('a module that never answers is given up at the deadline', async (t) => {
   t.setTimeout(60_000)
   const api = await edgeBefore(t, await listen(t, (socket) => socket.resume()))

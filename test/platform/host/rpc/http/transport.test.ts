@@ -29,6 +29,9 @@ import { remoteTo } from '../remote.ts'
 
 const tokens = systemTokens('a secret that only these tests know, of enough length')
 const log = pino({ level: 'silent' })
+// Deadlines and pauses keep no process alive; a listening server does in a real one.
+const alive = setInterval(() => {}, 1_000)
+t.teardown(() => clearInterval(alive))
 
 const shop = defineContract('shop', {
   errors: { Closed: { status: 409, message: 'Closed.' } },
@@ -188,9 +191,10 @@ for (const [what, [answer, Expected]] of Object.entries(nonsense)) {
 }
 
 t.test('nonsense is no result, also where the contract allows anything', async (t) => {
-  const answers = [text(200, 'hello'), text(200, ''), text(200, '0 {\n')]
-  const { client } = await upstream(t, (response, request) => answers.shift()!(response, request))
-  for (const _ of [1, 2, 3]) t.equal((await errorOf(client.anything({}))).constructor, Unavailable)
+  for (const answer of [text(200, 'hello'), text(200, ''), text(200, '0 {\n')]) {
+    const { client } = await upstream(t, answer)
+    t.equal((await errorOf(client.anything({}))).constructor, Unavailable)
+  }
 })
 
 t.test('an instance that does not speak HTTP gives Unavailable', async (t) => {
@@ -214,18 +218,22 @@ t.test('a module without an address, or with a wrong one, gives Unavailable', as
   for (const urls of [[], ['http://127.0.0.1:1'], ['http://no-such-host.invalid'], ['http://127.0.0.1:99999']]) {
     const { close, client } = clientOf(urls)
     const error = await errorOf(client.price({ id: '1' }, { timeout: 5_000 }))
-    t.equal(error.constructor, Unavailable, urls[0] ?? 'no address')
+    t.ok(error instanceof Unavailable, urls[0] ?? 'no address')
     t.ok(error.cause instanceof Error || urls.length === 0)
     await close()
   }
 })
 
-t.test('after nonsense the next call is answered', async (t) => {
-  const answers = [text(502, '<html>'), (response: ServerResponse) => response.socket?.destroy(), result({ cents: 7 })]
+t.test('nonsense is asked again, and what comes then is the answer', async (t) => {
+  const answers = [
+    text(502, '<html>'),
+    (response: ServerResponse) => response.socket?.destroy(),
+    result({ cents: 7 }),
+    result({ cents: 8 }),
+  ]
   const { client } = await upstream(t, (response, request) => answers.shift()!(response, request))
-  t.equal((await errorOf(client.price({ id: '1' }))).constructor, Unavailable)
-  t.equal((await errorOf(client.price({ id: '1' }))).constructor, Unavailable)
   t.strictSame(await client.price({ id: '1' }), { cents: 7 })
+  t.strictSame(await client.price({ id: '1' }), { cents: 8 })
 })
 
 t.test('the causes of a failure stay out of its message', async (t) => {
