@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { acquireEmbeddedPostgres } from '../src/platform/host/data/embedded-postgres.ts'
+import { freshDatabase } from '../test/support/database.ts'
 import { provideDnsmasq } from './dnsmasq.ts'
 import { provideRedis } from './redis.ts'
 import { seconds, TapReport } from './tap-report.ts'
@@ -94,8 +95,8 @@ let closing: Promise<void> | undefined
 function close(): Promise<void> {
   const all = async () => {
     await Promise.all([...children].map(end))
-    const results = await Promise.allSettled(services.map((service) => service.close()))
-    for (const result of results) if (result.status === 'rejected') console.error(result.reason)
+    // The last first: a database goes before its server.
+    for (const service of services.toReversed()) await service.close().catch((error) => console.error(error))
   }
   return (closing ??= Promise.race([all(), sleep(30_000, undefined, { ref: false })]))
 }
@@ -157,14 +158,25 @@ async function startServices(): Promise<Record<string, string>> {
     const server = await acquireEmbeddedPostgres({ folder: '.data/test-postgres', log: line })
     await hold({ close: () => server.release() })
     await forgetAtPowerFailure(server.url)
-    env.TEST_DATABASE_URL = server.url
+    process.env.TEST_DATABASE_URL = server.url
   }
   // The program only: each test file that needs one starts it with records of its own.
   const dnsmasq = async () => {
     await provideDnsmasq(line).catch((error) => Promise.reject(new Failure(error.message)))
   }
   await together(process.env.TEST_DATABASE_URL ? [redis(), dnsmasq()] : [redis(), dnsmasq(), database()])
+  env.TEST_DATABASE_TEMPLATE = await makeTemplate()
   return env
+}
+
+/** Makes a database with the tables of all modules, and returns its name: copies of it are ready at once. */
+async function makeTemplate(): Promise<string> {
+  const template = await freshDatabase()
+  await hold(template)
+  const env = { DATABASE_URL: template.url, REDIS_URL: '', NODE_ENV: 'test' }
+  const { code, output } = await run('node', ['src/migrate.ts'], { limit: 1, env })
+  if (code !== 0) throw new Failure(output.trim())
+  return new URL(template.url).pathname.slice(1)
 }
 
 /** Nothing that tests write is needed after the machine has lost its power; what any process was killed with is kept. */

@@ -22,6 +22,8 @@ import { claimPrefixes, mountModule } from './platform/host/mount.ts'
 import { createOpsServer } from './platform/host/ops/server.ts'
 import { CallStatistics } from './platform/host/rpc/call-stats.ts'
 import { createClient } from './platform/host/rpc/client.ts'
+import { grpcPort } from './platform/host/rpc/grpc/address.ts'
+import type { GrpcServer } from './platform/host/rpc/grpc/server.ts'
 import { serveProcedures } from './platform/host/rpc/http/server.ts'
 import { RetryBudgets } from './platform/host/rpc/policies/retry-budget.ts'
 import { Procedures } from './platform/host/rpc/procedures.ts'
@@ -47,7 +49,7 @@ export interface App {
   /** For people: what this process runs on. */
   readonly runsOn: { database: string; queue: string; sessions: string }
   /** Listens and begins to handle events; resolves with the base URLs once the process is ready. */
-  listen(): Promise<{ api: string; ops: string }>
+  listen(): Promise<{ api: string; ops: string; grpc?: string }>
   /** Lets requests finish, then closes everything, the database last. Bounded; may be called again. */
   close(): Promise<void>
 }
@@ -101,9 +103,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })
-  const { busyLimit } = config
   const remote =
-    placement.remote.length > 0 ? await remoteCalls({ balancer, budgets, tokens, strict, busyLimit }) : undefined
+    placement.remote.length > 0 ? await remoteCalls(config, { balancer, budgets, tokens, strict }) : undefined
   const statistics = new CallStatistics(registry)
   const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : procedures)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
@@ -139,8 +140,9 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         clientOf,
       }),
   )
+  const grpc = config.rpc === 'grpc' && modules.length > 0 ? await grpcServer({ procedures, tokens }) : undefined
   const closeAll = async () => {
-    await Promise.allSettled([closeServer(api), closeServer(ops)])
+    await Promise.allSettled([closeServer(api), closeServer(ops), grpc?.close(PATIENCE.requests)])
     await remote?.close()
     await discovery.close()
     await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.close())))
@@ -159,11 +161,10 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         { contract: manifest.contract, mayCall: (caller: string) => callers.includes(caller) },
         { contract: healthContract(manifest.contract.name), mayCall: (caller: string) => caller === PLATFORM },
       ]
-      serveProcedures(api, manifest.contract.name, offers, {
-        procedures,
-        tokens,
-        gate: gates.of(manifest.contract.name),
-      })
+      const gate = gates.of(manifest.contract.name)
+      // Also where calls go by gRPC: processes that do not know of it yet may call during a rolling change.
+      serveProcedures(api, manifest.contract.name, offers, { procedures, tokens, gate })
+      for (const offer of offers) grpc?.serve(offer, gate)
     }
     faults.push(...doubleTasks(modules))
     if (faults.length > 0) throw new BootError(faults)
@@ -191,6 +192,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     const urls = {
       api: await listenOn(api, config.host, config.port, 'PORT'),
       ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
+      ...(grpc && { grpc: await listenForGrpc(grpc, config) }),
     }
     await Promise.all(modules.map((module) => module.start()))
     readiness.ready = !closing
@@ -203,7 +205,10 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     await within(PATIENCE.start, Promise.allSettled([starting]))
     try {
       await discovery.deregister()
-      await drain(api, config.production ? DRAIN.production : DRAIN.development)
+      await Promise.all([
+        drain(api, config.production ? DRAIN.production : DRAIN.development),
+        grpc?.close(PATIENCE.requests),
+      ])
       await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.stop())))
       await state.transport?.close()
       await closeAll()
@@ -256,22 +261,35 @@ async function closeServer(server: FastifyInstance): Promise<void> {
 }
 
 /** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */
-async function remoteCalls(options: {
-  balancer: Balancer
-  budgets: RetryBudgets
-  tokens: SystemTokens
-  strict: boolean
-  busyLimit: number
-}) {
-  const { balancer, budgets, tokens, strict } = options
-  const { HttpTransport } = await import('./platform/host/rpc/http/transport.ts')
+async function remoteCalls(
+  { rpc, rpcPort, busyLimit }: Config,
+  options: { balancer: Balancer; budgets: RetryBudgets; tokens: SystemTokens; strict: boolean },
+) {
+  const { tokens, strict, ...parts } = options
   const { RemoteAdapter } = await import('./platform/host/rpc/remote-adapter.ts')
   const { stack } = await import('./platform/host/rpc/stack.ts')
   const { limitsWithin } = await import('./platform/host/rpc/policies/limit.ts')
-  const transport = new HttpTransport({ tokens })
-  const limits = limitsWithin(options.busyLimit)
-  const adapter = new RemoteAdapter({ dispatch: stack({ transport, balancer, budgets, limits }), strict })
-  return { adapter, close: () => transport.close() }
+  const transport =
+    rpc === 'grpc'
+      ? new (await import('./platform/host/rpc/grpc/transport.ts')).GrpcTransport({ tokens, rpcPort })
+      : new (await import('./platform/host/rpc/http/transport.ts')).HttpTransport({ tokens })
+  const dispatch = stack({ transport, limits: limitsWithin(busyLimit), ...parts })
+  return { adapter: new RemoteAdapter({ dispatch, strict }), close: () => transport.close() }
+}
+
+async function grpcServer(options: { procedures: Procedures; tokens: SystemTokens }): Promise<GrpcServer> {
+  const { GrpcServer } = await import('./platform/host/rpc/grpc/server.ts')
+  return new GrpcServer(options)
+}
+
+async function listenForGrpc(grpc: GrpcServer, { host, port, rpcPort }: Config): Promise<string> {
+  const wanted = port === 0 && rpcPort === undefined ? 0 : grpcPort(port, rpcPort)
+  try {
+    return `${host}:${await grpc.listen(host, wanted)}`
+  } catch (error) {
+    const reason = `cannot be listened on for gRPC: ${(error as Error).message}`
+    throw new BootError([`${host}:${wanted} ${reason}. Take another, as in RPC_PORT=${wanted + 1}`], { cause: error })
+  }
 }
 
 /** A URL does not show the port that its scheme has anyway. */

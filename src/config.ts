@@ -5,6 +5,7 @@ import { BootError } from './platform/host/boot-error.ts'
 import type { DiscoveryChoice } from './platform/host/discovery/choose.ts'
 import { isWildcard, ownAddress } from './platform/host/discovery/own-address.ts'
 import { type Placement, place, variable } from './platform/host/placement.ts'
+import { grpcPort } from './platform/host/rpc/grpc/address.ts'
 import type { Manifest } from './platform/kit/module.ts'
 
 const ORIGINS = '^https?://[^\\s,/]+(,https?://[^\\s,/]+)*$'
@@ -43,6 +44,19 @@ const Variables = Type.Object({
       maximum: 65535,
       description: 'Metrics and probes, on a listener of its own (default: `PORT` + 1000)',
       examples: [9000],
+    }),
+  ),
+  RPC: Type.Enum(['http', 'grpc'], {
+    default: 'http',
+    description: 'How processes call each other; the same in all of them',
+  }),
+  RPC_PORT: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 65535,
+      description:
+        'Where processes serve gRPC to each other, the same in all of them (default: the `PORT` of each + 2000)',
+      examples: [10000],
     }),
   ),
   EDGE: Type.Boolean({
@@ -178,6 +192,10 @@ export interface Config {
   readonly host: string
   readonly port: number
   readonly opsPort: number
+  /** How processes call each other. */
+  readonly rpc: 'http' | 'grpc'
+  /** Where all of them serve gRPC; undefined: each one on a port that follows from its own `PORT`. */
+  readonly rpcPort: number | undefined
   readonly edge: boolean
   /** Undefined: the embedded PostgreSQL. */
   readonly databaseUrl: string | undefined
@@ -231,6 +249,8 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     faults.push(`OPS_PORT is missing: PORT + 1000 is ${opsPort}, which is no port. Example: OPS_PORT=9000`)
   if (!named && opsPort === vars.PORT && opsPort !== 0)
     faults.push('OPS_PORT must differ from PORT. Example: OPS_PORT=9000')
+  if (vars.RPC === 'grpc' && !faults.some((fault) => /^((OPS|RPC)_)?PORT /.test(fault)))
+    faults.push(...faultsOfRpcPort(grpcPort(vars.PORT, vars.RPC_PORT), { port: vars.PORT, opsPort }))
   if (vars.NODE_ENV === 'production' && !vars.SECRET)
     faults.push(
       `SECRET is missing: NODE_ENV=production needs one, the same in every process. Example: ${example('SECRET', schema)}`,
@@ -268,6 +288,8 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     host: vars.HOST,
     port: vars.PORT,
     opsPort,
+    rpc: vars.RPC,
+    rpcPort: vars.RPC_PORT,
     edge: vars.EDGE,
     databaseUrl: vars.DATABASE_URL,
     moduleDatabaseUrls,
@@ -284,6 +306,13 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     settings: Object.freeze(values),
     dataFolder: '.data',
   })
+}
+
+function faultsOfRpcPort(rpcPort: number, others: { port: number; opsPort: number }): string[] {
+  const free = `RPC_PORT=${[10_000, 10_001, 10_002].find((port) => !Object.values(others).includes(port))}`
+  if (rpcPort > 65535) return [`RPC_PORT is missing: PORT + 2000 is ${rpcPort}, which is no port. Example: ${free}`]
+  const [name] = rpcPort === others.port ? ['PORT'] : rpcPort === others.opsPort ? ['OPS_PORT'] : []
+  return name ? [`RPC_PORT must differ from ${name}: both are ${rpcPort}. Example: ${free}`] : []
 }
 
 /** Variables that two would read. */

@@ -35,6 +35,8 @@ t.test('an empty environment is the whole application on this machine', async (t
     host: '127.0.0.1',
     port: 8000,
     opsPort: 9000,
+    rpc: 'http',
+    rpcPort: undefined,
     edge: true,
     databaseUrl: undefined,
     moduleDatabaseUrls: new Map(),
@@ -63,6 +65,8 @@ t.test('every variable is read', async (t) => {
       HOST: '0.0.0.0',
       PORT: '8100',
       OPS_PORT: '8101',
+      RPC: 'grpc',
+      RPC_PORT: '8102',
       EDGE: 'false',
       DATABASE_URL: 'postgres://seam:p,a%20ss@db:5432/seam?sslmode=require',
       REDIS_URL: 'rediss://:pass@cache:6379/1',
@@ -87,6 +91,8 @@ t.test('every variable is read', async (t) => {
     host: '0.0.0.0',
     port: 8100,
     opsPort: 8101,
+    rpc: 'grpc',
+    rpcPort: 8102,
     edge: false,
     databaseUrl: 'postgres://seam:p,a%20ss@db:5432/seam?sslmode=require',
     moduleDatabaseUrls: new Map([['posts', 'postgresql://posts@db2/posts']]),
@@ -143,6 +149,21 @@ t.test('OPS_PORT is 1000 above PORT unless it is set, and may not be the same', 
   t.match(faultsOf({ PORT: '9000', OPS_PORT: '9000' }), [/^OPS_PORT must differ from PORT\. Example: OPS_PORT=/])
 })
 
+t.test(
+  'with RPC=grpc, the port for it is 2000 above PORT or RPC_PORT, and is no other port of the process',
+  async (t) => {
+    const RPC = 'grpc'
+    for (const env of [{}, { PORT: '0' }, { PORT: '63535' }, { PORT: '65000', OPS_PORT: '1', RPC_PORT: '2' }])
+      t.strictSame(faultsOf({ RPC, ...env }), [])
+    t.strictSame(faultsOf({ PORT: '63536' }), [], 'with http it is of no interest')
+    t.match(faultsOf({ RPC, PORT: '63536' }), [/^RPC_PORT is missing: PORT \+ 2000 is 65536.*Example: RPC_PORT=\d+$/])
+    t.match(faultsOf({ RPC, RPC_PORT: '8000' }), [
+      /^RPC_PORT must differ from PORT: both are 8000\. Example: RPC_PORT=/,
+    ])
+    t.match(faultsOf({ RPC, OPS_PORT: '10000' }), [/^RPC_PORT must differ from OPS_PORT: .*Example: RPC_PORT=10001$/])
+  },
+)
+
 t.test('production needs a secret, and development does not', async (t) => {
   t.match(faultsOf({ NODE_ENV: 'production' }), [/^SECRET is missing: .*Example: SECRET=/])
   t.strictSame(faultsOf({ NODE_ENV: 'production', SECRET }), [])
@@ -172,6 +193,8 @@ const bad: Record<string, string[]> = {
   MODULES: ['users;posts', ',', 'users,', 'Users', 'a/b'],
   PORT: ['http', '-1', '65536', '80.5', '8000 8001', 'NaN', 'true'],
   OPS_PORT: ['http', '-1', '65536', '90.5'],
+  RPC: ['gRPC', 'tcp', 'true'],
+  RPC_PORT: ['grpc', '0', '-1', '65536', '90.5'],
   EDGE: ['yes', '1', '0', 'TRUE', 'on', 'null'],
   DATABASE_URL: POSTGRES,
   USERS_DATABASE_URL: POSTGRES,

@@ -47,6 +47,21 @@ t.test('without a task, or with one that nobody has, it lists those that there a
   t.match(elsewhere.err, 'There is no task "grant" here (MODULES).')
 })
 
+t.test('a contract is printed as .proto without database and environment, on the stream for results', async (t) => {
+  const nothing = { DATABASE_URL: 'postgres://nobody@127.0.0.1:9/none', PORT: 'x' }
+  const [users, unknown, none] = await Promise.all([
+    seam(['proto', 'users'], nothing),
+    seam(['proto', 'billing'], nothing),
+    seam(['proto'], nothing),
+  ])
+  t.match([users.code, users.err], [0, ''])
+  t.match(users.out, /^package seam\.users;$/m)
+  t.match(users.out, /^ {2}rpc GetUser\(GetUserRequest\) returns \(GetUserResponse\);$/m)
+  for (const { code, out } of [unknown, none]) t.match([code, out], [1, ''])
+  t.equal(unknown.err, 'proto: There is no module "billing". Known: users, posts, notifications.\n')
+  t.equal(none.err, 'proto: Which module? Known: users, posts, notifications.\n')
+})
+
 t.test('what a task has done is said, and holds in sessions under way', async (t) => {
   const { api } = topology.apps.get('main')!
   const email = `ada-${randomUUID()}@example.com`

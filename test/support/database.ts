@@ -8,8 +8,11 @@ export interface TestDatabase {
   close(): Promise<void>
 }
 
-/** Makes an empty database, on `TEST_DATABASE_URL` or, for a test file that is run by itself, on an embedded PostgreSQL. */
-export async function freshDatabase(): Promise<TestDatabase> {
+/**
+ * Makes a database, on `TEST_DATABASE_URL` or, for a test file that is run by itself, on an embedded PostgreSQL: a copy of
+ * the one that is named, else an empty one.
+ */
+export async function freshDatabase(template?: string): Promise<TestDatabase> {
   const given = process.env.TEST_DATABASE_URL
   const embedded = given ? undefined : await acquireEmbeddedPostgres({ folder: '.data/test-postgres' })
   const server = given ?? embedded!.url
@@ -18,7 +21,7 @@ export async function freshDatabase(): Promise<TestDatabase> {
     const sql = postgres(server, { max: 1, onnotice: () => {} })
     return run(sql).finally(() => sql.end())
   }
-  await admin((sql) => sql.unsafe(`create database ${name}`))
+  await admin((sql) => sql.unsafe(`create database ${name}${template ? ` template ${template}` : ''}`))
   const url = new URL(server)
   url.pathname = `/${name}`
   return {

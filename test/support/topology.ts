@@ -3,6 +3,7 @@ import { type App, buildApp } from '../../src/app.ts'
 import { readConfig } from '../../src/config.ts'
 import { catalogue } from '../../src/modules/catalogue.ts'
 import { variable } from '../../src/platform/host/placement.ts'
+import { GRPC_OFFSET } from '../../src/platform/host/rpc/grpc/address.ts'
 import type { Manifest } from '../../src/platform/kit/module.ts'
 import { freshDatabase } from './database.ts'
 import { freePorts } from './ports.ts'
@@ -17,6 +18,8 @@ export interface TopologyOptions {
   catalogue?: readonly Manifest[]
   /** What it shares with another topology, so that each is a replica of the other (default: state of its own). */
   state?: Record<string, string>
+  /** Whether it starts on a database without tables, as the first time (default: on one that is up to date, which is faster). */
+  emptyDatabase?: boolean
   /** `false`: everything is built and nothing listens yet. */
   start?: boolean
 }
@@ -33,7 +36,7 @@ export async function planTopology(options: TopologyOptions & { state: Record<st
   const names = (options.catalogue ?? catalogue).map(({ contract }) => contract.name)
   const outside = options.outside ?? []
   const inside = names.filter((name) => !outside.includes(name))
-  const ports = await freePorts(2 * (outside.length + 1))
+  const ports = await freePorts(2 * (outside.length + 1), options.env?.RPC === 'grpc' ? GRPC_OFFSET : 0)
   const placed = [
     { name: 'main', modules: inside.join(',') || 'none' },
     ...outside.map((name) => ({ name, modules: name })),
@@ -69,11 +72,12 @@ export async function planTopology(options: TopologyOptions & { state: Record<st
   }
 }
 
-/** A database and, if asked for, a Redis for one topology. */
+/** A database, empty or a copy of the named one, and, if asked for, a Redis for one topology. */
 export async function freshState(
   queue: 'redis' | 'postgres',
+  template?: string,
 ): Promise<{ env: Record<string, string>; close(): Promise<void> }> {
-  const database = await freshDatabase()
+  const database = await freshDatabase(template)
   const redis = queue === 'redis' ? await freshRedis() : undefined
   return {
     env: { DATABASE_URL: database.url, ...(redis && { REDIS_URL: redis.url }) },
@@ -97,8 +101,10 @@ export interface Topology {
 
 /** Starts all processes of a topology as parts of this one, each with listeners of its own. */
 export async function startTopology(options: TopologyOptions = {}): Promise<Topology> {
-  const { state: shared } = options
-  const state = shared ? { env: shared, close: async () => {} } : await freshState(options.queue ?? 'postgres')
+  const { state: shared, queue = 'postgres' } = options
+  // The template has the tables of queues on PostgreSQL, too, which are not to be there beside a Redis.
+  const template = options.emptyDatabase || queue === 'redis' ? undefined : process.env.TEST_DATABASE_TEMPLATE
+  const state = shared ? { env: shared, close: async () => {} } : await freshState(queue, template)
   const plan = await planTopology({ ...options, state: state.env })
   const apps = new Map<string, App>()
   const close = async () => {

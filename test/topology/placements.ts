@@ -29,14 +29,23 @@ export const nameOf = (outside: readonly string[]): string =>
  * Runs the API suite in placements of the modules, with one kind of queue. There are several files of them, because test
  * files run side by side.
  */
-export async function testPlacements(queue: 'postgres' | 'redis', placements: typeof PLACEMENTS): Promise<void> {
+export async function testPlacements(
+  queue: 'postgres' | 'redis',
+  placements: typeof PLACEMENTS,
+  rpc: 'http' | 'grpc' = 'http',
+): Promise<void> {
   t.setTimeout(180_000)
   for (const outside of placements) {
-    await t.test(`${nameOf(outside)}, queues on ${queue}`, async (t) => {
+    await t.test(`${nameOf(outside)}, queues on ${queue}, calls by ${rpc}`, async (t) => {
       t.setTimeout(60_000)
       const smtp = await startSmtp()
       t.teardown(() => smtp.close())
-      const topology = await startTopology({ outside, queue, env: { SMTP_URL: smtp.url, SECRET } })
+      const topology = await startTopology({
+        outside,
+        queue,
+        emptyDatabase: true,
+        env: { SMTP_URL: smtp.url, SECRET, RPC: rpc },
+      })
       t.teardown(() => topology.close())
       await apiSuite(t, { url: topology.url, smtp, secret: SECRET, operate: topology.operate })
     })

@@ -9,7 +9,7 @@ export function announce(
     discovery: DiscoveryChoice
     moduleUrls: ReadonlyMap<string, readonly string[]>
   },
-  urls: { api: string; ops: string },
+  urls: { api: string; ops: string; grpc?: string },
   runsOn: { database: string; queue: string; sessions: string },
 ): string {
   const { placement, edge, discovery } = process
@@ -24,6 +24,7 @@ export function announce(
     ['API', edge ? urls.api : `${urls.api}, for processes of this system only (EDGE)`],
     ...(edge ? [['Docs', `${urls.api}/docs`]] : []),
     ['Ops', `${urls.ops}/metrics  /livez  /readyz`],
+    ...(urls.grpc ? [['gRPC', `${urls.grpc}, for processes of this system only (RPC)`]] : []),
     ['Modules', `${hosted || 'none, a pure gateway'} (MODULES)`],
     ...elsewhere.map((text, index) => [index === 0 ? 'Elsewhere' : '', text]),
     ['Database', `${runsOn.database} (DATABASE_URL)`],

@@ -219,7 +219,11 @@ for (const queue of ['postgres', 'redis'] as const) {
       t.teardown(() => second.close())
       const smtp = await startSmtp()
       t.teardown(() => smtp.close())
-      const topology = await startTopology({ queue, env: { POSTS_DATABASE_URL: second.url, SMTP_URL: smtp.url } })
+      const topology = await startTopology({
+        queue,
+        emptyDatabase: true,
+        env: { POSTS_DATABASE_URL: second.url, SMTP_URL: smtp.url },
+      })
       const main = postgres(topology.databaseUrl, { max: 1, onnotice: () => {} })
       const own = postgres(second.url, { max: 1, onnotice: () => {} })
       t.teardown(async () => {

@@ -366,8 +366,10 @@ function errors(t: Test, adapter: AdapterUnderTest): void {
         echo: () => other.ask({ n: 2 }),
       }),
     )
-    for (const call of [client.find({ id: '1' }), client.burn({}), client.echo({ value: 1 })]) {
-      const error = await errorOf(call)
+    // All are waited for at once: whichever fails first may not be one that nobody waits for.
+    for (const error of await Promise.all(
+      [client.find({ id: '1' }), client.burn({}), client.echo({ value: 1 })].map(errorOf),
+    )) {
       t.equal(error.constructor, CallFailed)
       t.equal(error.module, 'library')
     }

@@ -6,6 +6,7 @@ import { createServer } from '../../../../src/platform/host/http/server.ts'
 import { systemTokens } from '../../../../src/platform/host/identity/tokens.ts'
 import { CallStatistics } from '../../../../src/platform/host/rpc/call-stats.ts'
 import { createClient } from '../../../../src/platform/host/rpc/client.ts'
+import { GrpcServer } from '../../../../src/platform/host/rpc/grpc/server.ts'
 import { serveProcedures } from '../../../../src/platform/host/rpc/http/server.ts'
 import { Procedures } from '../../../../src/platform/host/rpc/procedures.ts'
 import type { Adapter } from '../../../../src/platform/host/rpc/target.ts'
@@ -89,7 +90,35 @@ function http(strict: boolean): AdapterUnderTest {
   }
 }
 
+function grpc(strict: boolean): AdapterUnderTest {
+  const origin = 'http://127.0.0.1:1'
+  return {
+    name: 'grpc',
+    strict,
+    async serve(t, contract, implementation) {
+      const { log, text } = readableLog()
+      const procedures = new Procedures({ strict, log })
+      procedures.implement(contract, implementation as Parameters<Procedures['implement']>[1])
+      const server = new GrpcServer({ procedures, tokens })
+      server.serve({ contract, mayCall: (caller) => caller === 'caller' })
+      const rpcPort = await server.listen('127.0.0.1', 0)
+      const { adapter, close } = remoteTo(contract.name, [origin], { tokens, strict, rpcPort })
+      t.teardown(async () => {
+        await close()
+        await server.close(100)
+      })
+      return served(contract, adapter, strict, text)
+    },
+    unreachable<C extends Contract>(t: Parameters<AdapterUnderTest['unreachable']>[0], contract: C): Client<C> {
+      const { adapter, close } = remoteTo(contract.name, [origin], { tokens, strict, rpcPort: deadPort! })
+      t.teardown(close)
+      return served(contract, adapter, strict, () => '').client
+    },
+  }
+}
+
 for (const strict of [true, false]) {
   adapterSuite(t, local(strict))
   adapterSuite(t, http(strict))
+  adapterSuite(t, grpc(strict))
 }

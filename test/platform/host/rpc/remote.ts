@@ -1,18 +1,28 @@
 import { Balancer } from '../../../../src/platform/host/balancing/balancer.ts'
 import { staticDiscovery } from '../../../../src/platform/host/discovery/static.ts'
 import type { SystemTokens } from '../../../../src/platform/host/identity/tokens.ts'
+import { GrpcTransport } from '../../../../src/platform/host/rpc/grpc/transport.ts'
 import { HttpTransport } from '../../../../src/platform/host/rpc/http/transport.ts'
 import { RetryBudgets } from '../../../../src/platform/host/rpc/policies/retry-budget.ts'
 import { RemoteAdapter } from '../../../../src/platform/host/rpc/remote-adapter.ts'
 import { stack } from '../../../../src/platform/host/rpc/stack.ts'
 
-/** Calls to one module at these addresses, with all that an application puts around them. */
-export function remoteTo(module: string, urls: readonly string[], options: { tokens: SystemTokens; strict?: boolean }) {
-  const transport = new HttpTransport({ tokens: options.tokens })
+/**
+ * Calls to one module at these addresses, with all that an application puts around them.
+ *
+ * @param options.rpcPort calls go by gRPC, to this port of each address
+ */
+export function remoteTo(
+  module: string,
+  urls: readonly string[],
+  options: { tokens: SystemTokens; strict?: boolean; rpcPort?: number },
+) {
+  const { tokens, strict, rpcPort } = options
+  const transport = rpcPort === undefined ? new HttpTransport({ tokens }) : new GrpcTransport({ tokens, rpcPort })
   const balancer = new Balancer(staticDiscovery(new Map([[module, urls]])))
   const adapter = new RemoteAdapter({
     dispatch: stack({ transport, balancer, budgets: new RetryBudgets() }),
-    strict: options.strict ?? false,
+    strict: strict ?? false,
   })
   return { adapter, balancer, close: () => transport.close() }
 }
