@@ -210,6 +210,7 @@ class Attempt implements Dispatcher.DispatchHandler {
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     // 1xx: the answer proper is still to come.
     if (status < 200 || this.hasEnded) return
+    if (headers.connection === 'close') this.instance.drains()
     this.status = status
     this.headers = headers
     if (!this.isUpload) this.took = performance.now() - this.began
