@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { open, readFile, rm, stat } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { basename, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Account } from './account.ts'
 import { EmbeddedPostgresError, useAnother } from './error.ts'
 import { lastLines } from './programs.ts'
@@ -118,7 +119,8 @@ interface Attempt {
 }
 
 async function launch({ data, log, program, account }: ServerOptions): Promise<Attempt> {
-  const port = await freePort(await previousPort(data))
+  // Children of a server that was killed may hold its port for a moment more.
+  const port = await freePort(await previousPort(data), performance.now() + 1_000)
   const settings = [`port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories=']
   const command = account.command(program, ['-D', data, ...settings.flatMap((setting) => ['-c', setting])])
   const output = await open(log, 'a', 0o600)
@@ -177,7 +179,8 @@ async function previousPort(data: string): Promise<number> {
   return Number(/"port=(\d+)"/.exec(options ?? '')?.[1] ?? 0)
 }
 
-async function freePort(preferred: number): Promise<number> {
+/** The preferred port, if it is free by the given time; else any. */
+async function freePort(preferred: number, deadline: number): Promise<number> {
   const server = createServer()
   try {
     // Exclusive, because a worker of node:cluster would be given a port that it shares with its siblings.
@@ -186,7 +189,9 @@ async function freePort(preferred: number): Promise<number> {
     const address = server.address()
     return typeof address === 'object' && address ? address.port : 0
   } catch {
-    return freePort(0)
+    if (performance.now() >= deadline) return freePort(0, deadline)
+    await sleep(10)
+    return freePort(preferred, deadline)
   } finally {
     server.close()
   }
