@@ -33,7 +33,7 @@ export async function startSystem(t: Test, outside: readonly string[]): Promise<
 
   const operate = async (...args: string[]) => {
     const { env } = plan.processes.find(({ name }) => name === 'users') ?? plan.processes[0]!
-    const { code, stdout, stderr } = await run('src/seam.ts', env, args)
+    const { code, stdout, stderr } = await run('src/seam.ts', { REDIS_URL: undefined, ...env }, args)
     if (code !== 0) throw new Error(stderr)
     return stdout
   }

@@ -48,11 +48,14 @@ interface Schema {
 
 t.test('whatever must look as a pattern says has an example, and examples are valid', async (t) => {
   const ajv = createAjv()
-  const look = (part: unknown, at: string): void => {
+  // The examples of a parameter stand beside its schema.
+  const look = (part: unknown, at: string, beside?: unknown): void => {
     if (typeof part !== 'object' || part === null) return
-    for (const [key, value] of Object.entries(part)) look(value, `${at}/${key}`)
+    for (const [key, value] of Object.entries(part)) look(value, `${at}/${key}`, part)
     const { pattern, examples } = part as Schema
-    if (typeof pattern === 'string') t.ok(examples?.length, `${at} has an example`)
+    const { example, examples: others } = (beside ?? {}) as { example?: unknown; examples?: object }
+    if (typeof pattern === 'string')
+      t.ok(examples?.length || example !== undefined || others !== undefined, `${at} has an example`)
     if (!Array.isArray(examples)) return
     for (const example of examples) t.ok(ajv.validate(part, example), `${at}: ${example}`)
   }

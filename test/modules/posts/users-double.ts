@@ -18,7 +18,11 @@ export class UsersDouble {
   /** Whom `getUser` was asked for. */
   readonly asked: string[] = []
   /** What the posts module has told. */
-  readonly heard: { name: string; data: { postId: string; authorId: string; [more: string]: unknown } }[] = []
+  readonly heard: {
+    name: string
+    sequence: number
+    data: { postId: string; authorId: string; [more: string]: unknown }
+  }[] = []
   #app: ModuleApp<typeof users> | undefined
 
   /** This in place of users, and posts. */
@@ -56,7 +60,7 @@ export class UsersDouble {
       },
     })
     for (const event of Object.values(posts.events))
-      app.subscribe(event, async ({ name, data }) => void this.heard.push({ name, data }))
+      app.subscribe(event, async ({ name, data, sequence }) => void this.heard.push({ name, data, sequence }))
     app.post(
       '/api/auth/login',
       {

@@ -78,6 +78,7 @@ t.test('a higher number of priority is asked only while no lower one can be', as
   t.strictSame(shares(), { spare: DRAWS })
   fail('spare')
   t.strictSame(shares(), { last: DRAWS })
+  instance('a').breaker.began()
   instance('a').breaker.succeeded()
   t.strictSame(shares(), { a: DRAWS })
 })

@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net'
 import { createSigner } from 'fast-jwt'
 import t from 'tap'
 import { keyFor, systemTokens } from '../../../../src/platform/host/identity/tokens.ts'
+import { BATCH_TYPE, callLine } from '../../../../src/platform/host/rpc/http/lines-of-calls.ts'
 import { connect, refused } from '../../../api/client.ts'
 import { startSmtp } from '../../../support/smtp.ts'
 import { startTopology } from '../../../support/topology.ts'
@@ -89,13 +90,18 @@ t.test('an internal service takes the word of its own system, and of nobody else
   await t.test('a caller that may not call is told that there is nothing', async (t) => {
     const { port } = topology.apps.get('users')!.api.server.address() as AddressInfo
     const users = connect(t, { url: `http://127.0.0.1:${port}`, smtp, secret: SECRET })
-    const call = (token: string) =>
-      users.post('/_seam/users/getUser', { id: ada.id }, { headers: { 'x-seam-service': token } })
-    const allowed = await call(tokens.service.sign('users', { caller: 'posts' }))
-    t.match([allowed.status, allowed.body], [200, { id: ada.id }])
-    for (const caller of ['notifications', 'users', 'seam', 'nobody', '']) {
-      const answer = await call(tokens.service.sign('users', { caller }))
-      refused(t, answer, { status: 404, code: 'NotFound', module: 'seam', path: '/_seam/users/getUser' }, caller)
+    const known = { requestId: 'r', traceparent: '', identity: null, idempotencyKey: null }
+    const body = callLine({ procedure: 'getUser', timeout: 5_000, ...known }, JSON.stringify({ id: ada.id }))
+    const call = (caller: string) => {
+      const headers = { 'content-type': BATCH_TYPE, 'x-seam-service': tokens.service.sign('users', { caller }) }
+      return users.send('POST', '/_seam/users', { headers, body })
     }
+    const allowed = await call('posts')
+    t.equal(allowed.status, 200)
+    t.match(allowed.text, new RegExp(`^0 .*${ada.id}`))
+    for (const caller of ['notifications', 'users', 'nobody', ''])
+      refused(t, await call(caller), { status: 404, code: 'NotFound', module: 'seam', path: '/_seam/users' }, caller)
+    // The platform itself may ask for health there, and for nothing else.
+    t.match((await call('seam')).text, /^0!.*"Unavailable"/)
   })
 })
