@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import { readEvents } from '../support/events.ts'
+import { until } from '../support/until.ts'
 import { type Api, refused } from './client.ts'
 
 /** Notifications as they come. */
@@ -20,6 +21,10 @@ export async function stream(t: Test, api: Api): Promise<void> {
     t.match(first?.data.text, /: one$/)
     reader.leave()
     await comment('two')
+    await until('the second is there', async () => {
+      const { body } = await api.get('/api/notifications', { token: ada.token })
+      return body.data.length >= 3
+    })
     const resumed = await readEvents(api.target.url + path, { token: ada.token, lastId: first!.id })
     await comment('three')
     const texts = (await resumed.wait(2)).map(({ data }) => data.text.split(': ')[1])

@@ -48,9 +48,11 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     error instanceof SeamError
       ? error
       : translate(error as FastifyError, request.routeOptions?.config?.module ?? 'seam')
-  // Of these there are many at a time; they are counted.
-  if (known.status >= 500 && !(known instanceof Overloaded))
-    request.log.error({ err: error, module: known.module }, 'a request failed')
+  // Of refusals there are many at a time; they are counted. And what was given up because its client has gone, has not failed.
+  if (known.status >= 500 && !(known instanceof Overloaded)) {
+    const level = known.status === 503 && reply.raw.destroyed ? 'debug' : 'error'
+    request.log[level]({ err: error, module: known.module }, 'a request failed')
+  }
   if (known.status === 503) reply.header('retry-after', RETRY_AFTER)
   // So that a gateway does not take it out on an instance that is well.
   if (known.status >= 500 && request.vouched) reply.header(FAILED_HEADER, known.module)
