@@ -167,9 +167,14 @@ export class RequestContext implements CallContext, Waiter {
   }
 
   private startTimer(): void {
-    if (this.timer || this.hasEnded) return
-    const left = Math.max(0, this.deadline - performance.now())
-    this.timer = setTimeout(() => this.end(), Math.min(left, LONGEST_TIMER))
+    if (!this.timer && !this.hasEnded) this.wait()
+  }
+
+  /** Timers can be early, by a millisecond or by what is more than they can wait: that is not the deadline yet. */
+  private wait(): void {
+    const left = Math.ceil(Math.max(0, this.deadline - performance.now()))
+    const look = () => (performance.now() < this.deadline ? this.wait() : this.end())
+    this.timer = setTimeout(look, Math.min(left, LONGEST_TIMER))
     this.timer.unref()
   }
 }

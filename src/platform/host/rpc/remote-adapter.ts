@@ -32,7 +32,7 @@ export class RemoteAdapter implements Adapter {
         if (Buffer.byteLength(body) > MAX_INPUT)
           throw new BadInput(module, [{ path: '', message: 'weighs more than 1 MiB' }])
         const { idempotencyKey } = context
-        const call = { caller, contract, name, procedure, input: value, body, context, idempotencyKey, asked: [] }
+        const call = { caller, contract, name, procedure, body, context, idempotencyKey, asked: [] }
         const answer = await this.#dispatch(call)
         if (output.check(answer)) return this.#strict ? deepFreeze(answer) : answer
         const faults = output.faults(answer).map((fault) => `${fault.path} ${fault.message}`)

@@ -10,9 +10,7 @@ export interface RemoteCall {
   /** The procedure's name. */
   readonly name: string
   readonly procedure: Procedure
-  /** Checked already, and known to survive as JSON. */
-  readonly input: unknown
-  /** The input as JSON text. */
+  /** The input as JSON text; checked already. */
   readonly body: string
   /** Ends when nobody waits for the answer any more. */
   readonly context: RequestContext

@@ -20,7 +20,6 @@ export function callOf(
     contract: mill,
     name,
     procedure: mill.procedures[name],
-    input: {},
     body: '{}',
     context: own.context ?? new RequestContext({ timeout: own.timeout ?? 5_000 }),
     idempotencyKey: own.idempotencyKey,

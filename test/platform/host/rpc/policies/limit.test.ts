@@ -9,14 +9,18 @@ import { DeadlineExceeded, Overloaded } from '../../../../../src/platform/kit/er
 /** Calls through the policy to modules that answer when the test says so. */
 function caller(options?: Limits) {
   const sent: { module: string; input: unknown; answer: PromiseWithResolvers<unknown> }[] = []
-  const dispatch = limited(options)(({ contract, input }) => {
+  const dispatch = limited(options)(({ contract, body: input }) => {
     const answer = Promise.withResolvers<unknown>()
     sent.push({ module: contract.name, input, answer })
     return answer.promise
   })
   const call = (input: unknown, of: { module?: string; context?: RequestContext } = {}) => {
     const contract = defineContract(of.module ?? 'users', {})
-    const outcome = dispatch({ contract, input, context: of.context ?? new RequestContext() } as unknown as RemoteCall)
+    const outcome = dispatch({
+      contract,
+      body: input,
+      context: of.context ?? new RequestContext(),
+    } as unknown as RemoteCall)
     outcome.catch(() => {})
     return outcome
   }
