@@ -21,6 +21,7 @@ const INSERTED = [
   '\r\nupgrade: websocket\r\nconnection: upgrade',
   '\r\nconnection: x-request-id',
   '\r\nhost: b',
+  '\r\nhost: [',
   '\r\n folded: header',
   '\r\nx-request-id: a\r\nx-request-id: b',
   '\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n',

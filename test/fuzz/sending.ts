@@ -37,14 +37,17 @@ export class Sender {
     }
   }
 
-  /** Sends bytes that need not be HTTP, ends the connection, and gives all that comes back; '' if nothing does. */
+  /** Sends bytes that need not be HTTP, ends the connection, and gives all that comes back, of a stream the head; '' if nothing does. */
   async sendRaw(bytes: Buffer): Promise<string> {
     const { hostname, port } = new URL(this.#origin)
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = []
       const socket = createConnection(Number(port), hostname, () => socket.end(bytes))
       socket.setTimeout(15_000, () => socket.destroy(new Error('The connection is not closed.')))
-      socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+      socket.on('data', (chunk: Buffer) => {
+        chunks.push(chunk)
+        if (isStream(chunk)) socket.destroy()
+      })
       socket.on('error', (error: NodeJS.ErrnoException) => {
         if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') reject(error)
       })
@@ -56,6 +59,9 @@ export class Sender {
     await this.#agent.destroy()
   }
 }
+
+/** Whether the head of an answer says that it is a stream of events, which does not end, and is never silent for long. */
+const isStream = (head: Buffer): boolean => /^content-type: text\/event-stream/im.test(head.toString('latin1'))
 
 async function read({ statusCode: status, headers, body }: Dispatcher.ResponseData): Promise<Answer> {
   // A stream of events does not end.
