@@ -15,21 +15,24 @@ export function faultOf(method: string, path: string, answer: Answer): string | 
   if (method === 'HEAD')
     return headers['content-type'] === 'application/problem+json' ? undefined : 'it is not problem+json'
   const seen = refusalOf(answer)
-  // What Node's parser refuses has no path: nobody has read it.
-  const isUnread = body?.instance === '' && [400, 408, 413, 431].includes(status)
+  const unread = isUnread(answer)
   const expected = wanted({
     status,
     code: String(body?.code),
     module: String(body?.module),
-    path: isUnread ? '' : path.split('?', 1)[0]!,
+    path: unread ? '' : path.split('?', 1)[0]!,
   })
-  if (isUnread && isDeepStrictEqual({ ...seen, missing: [] }, expected)) return undefined
+  if (unread && isDeepStrictEqual({ ...seen, missing: [] }, expected)) return undefined
   if (isDeepStrictEqual(seen, expected)) return undefined
   return `it is no good problem:\n${JSON.stringify(seen)}\ninstead of\n${JSON.stringify(expected)}`
 }
 
+/** Whether Node's parser has refused the request: such an answer has no path, and belongs to no operation. */
+const isUnread = ({ status, body }: Answer): boolean => body?.instance === '' && [400, 408, 413, 431].includes(status)
+
 /** Holds an answer against the API's description, and gives what is new of what does not fit. */
 export function driftOf(drift: Drift, method: string, path: string, answer: Answer): string | undefined {
+  if (isUnread(answer)) return undefined
   const before = new Set(drift.faults)
   drift.look(method, readable(path), answer)
   const found = [...drift.faults].filter((fault) => !before.has(fault))

@@ -117,5 +117,5 @@ function words({ sent, statuses }: Tally): string {
 const complaintsIn = (output: string): string[] =>
   output
     .split('\n')
-    .filter((line) => line.startsWith('{"level":') || /unhandled|uncaught|ERR_/i.test(line))
+    .filter((line) => line.startsWith('{"level":') || /unhandled|uncaught|ERR_|Warning:/i.test(line))
     .filter((line) => !line.includes('"msg":"a message could not be sent'))

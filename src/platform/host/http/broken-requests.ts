@@ -14,7 +14,8 @@ const REFUSALS: Record<string, { status: number; detail: string }> = {
  * the connection. Fastify never sees it, so it has no path and no id but the one that is made here.
  */
 export function refuseBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed) return
+  // One answer is all: what comes after it is refused by the parser as well, piece by piece.
+  if (error.code === 'ECONNRESET' || socket.writableEnded || socket.destroyed) return
   const { status, detail } = REFUSALS[error.code ?? ''] ?? { status: 400, detail: 'This is not an HTTP request.' }
   const code = codeOf(status)
   const title = STATUS_CODES[status] ?? 'Error'
