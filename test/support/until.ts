@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Waits until a condition gives something true, and returns that; asks every 10 ms, at most `timeout` ms (10 s).
+ * Waits until a condition gives something true, and returns that; asks every 10 ms, at most `timeout` ms (20 s).
  *
  * @throws {Error} that says what did not come
  */
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
-  timeout = 10_000,
+  timeout = 20_000,
 ): Promise<Exclude<T, false | null | undefined | 0 | ''>> {
   const end = Date.now() + timeout
   for (;;) {

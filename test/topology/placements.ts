@@ -25,19 +25,27 @@ export const nameOf = (outside: readonly string[]): string =>
       ? 'a gateway before three services'
       : `${outside.join(' and ')} outside`
 
+type Queue = 'postgres' | 'redis'
+
+/**
+ * What carries the calls. What carries the events has nothing to do with it, so the two are not multiplied: each placement
+ * is tested with both kinds of calls and with both kinds of queues, in two runs.
+ */
+const rpcOf = (outside: readonly string[], queue: Queue): 'http' | 'grpc' =>
+  (outside.length % 2 === 0) === (queue === 'postgres') ? 'http' : 'grpc'
+
 /**
  * Runs the API suite in placements of the modules, with one kind of queue. There are several files of them, because test
  * files run side by side.
  */
-export async function testPlacements(
-  queue: 'postgres' | 'redis',
-  placements: typeof PLACEMENTS,
-  rpc: 'http' | 'grpc' = 'http',
-): Promise<void> {
+export async function testPlacements(queue: Queue, placements: typeof PLACEMENTS): Promise<void> {
   t.setTimeout(180_000)
+  // Half of the time one waits for passwords, mails and databases.
+  t.jobs = 2
   for (const outside of placements) {
-    await t.test(`${nameOf(outside)}, queues on ${queue}, calls by ${rpc}`, async (t) => {
-      t.setTimeout(60_000)
+    const rpc = rpcOf(outside, queue)
+    const name = `${nameOf(outside)}, queues on ${queue}, calls by ${rpc}`
+    void t.test(name, { buffered: true, timeout: 90_000 }, async (t) => {
       const smtp = await startSmtp()
       t.teardown(() => smtp.close())
       const topology = await startTopology({
