@@ -10,6 +10,9 @@ export const AT_ONCE = 8
 /** From this size on (body, headers), a server may answer and hang up while it is still being told, so that the answer is lost. */
 const LARGE = { body: 512 * 1024, headers: 15_000 }
 
+/** Else undici would look for a name in the host header, and wait for ever where there is but half of an IPv6 address. */
+const UNNAMED: object = { servername: 'fuzz.invalid' }
+
 /** Sends requests as they are, over connections that are kept. */
 export class Sender {
   readonly #origin: string
@@ -28,6 +31,7 @@ export class Sender {
         method: method as Dispatcher.HttpMethod,
         headers: headers.flat(),
         body: body ?? null,
+        ...UNNAMED,
       })
       return await read(answer)
     } catch (error) {

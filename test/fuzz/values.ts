@@ -295,8 +295,7 @@ const HEADERS: Record<string, string[]> = {
   ],
   'content-encoding': ['gzip', 'br', 'deflate, gzip', 'identity'],
   forwarded: ['for="[::1]:x";host=evil.example'],
-  // No '[' alone, with which undici waits for ever before it sends anything: raw.ts has one.
-  host: ['evil.example', '127.0.0.1:0', '[]', 'a b'],
+  host: ['evil.example', '127.0.0.1:0', '[', 'a b'],
   'idempotency-key': ['one', 'two', 'with a space', 'x'.repeat(256), '"'],
   'if-match': ['*', '"', 'W/"1"', '"1", "2",', '1', '"é"', ','.repeat(2_000)],
   'if-none-match': ['*', '"', 'W/"1"', '"1", "2",', '1', ','.repeat(2_000)],
