@@ -5,7 +5,6 @@ import { fileURLToPath } from 'node:url'
 import type { FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
 import { Type } from 'typebox'
-import { postgresTransport, redisTransport } from '../../src/platform/host/events/bullmq-transport.ts'
 import type { Transport } from '../../src/platform/host/events/delivery.ts'
 import { place } from '../../src/platform/host/placement.ts'
 import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
@@ -50,7 +49,7 @@ export interface EventHostOptions {
   /** What a subscribing module does (default: {@link writeEffect}). */
   effects?: Partial<Record<'beta' | 'gamma', Effect>>
   log?: FastifyBaseLogger
-  /** How often the queue tries a message, before it gives it up (default: as the application has it). */
+  /** How often a handler is tried (default: as the application has it). */
   attempts?: number
 }
 
@@ -81,9 +80,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     migrations: options.migrations,
     log,
   })
-  const transportOf = env.REDIS_URL ? redisTransport : postgresTransport
-  const own = options.attempts && transportOf(env.REDIS_URL ?? env.DATABASE_URL!, log, options.attempts)
-  const transport = own || state.transport!
+  const transport = state.transport!
   const surroundings = {
     placement,
     procedures: new Procedures({ strict: true, log }),
@@ -91,6 +88,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     secret: 'a secret that only these tests know, of enough length',
     settings: {},
     log,
+    eventAttempts: options.attempts,
     urlOf: state.urlOf,
   } as unknown as Surroundings
   const modules = new Map<string, RunningModule>()
@@ -142,7 +140,7 @@ export async function eventMigrations(): Promise<{ folder: string; remove(): Pro
   )
   const statements = files
     .flatMap((file) => file.split('--> statement-breakpoint'))
-    .filter((statement) => /create schema|"(inbox|outbox\w*)"/i.test(statement))
+    .filter((statement) => /create schema|"(in|out)box\w*"/i.test(statement))
   for (const module of ['alpha', 'beta', 'gamma']) {
     const text = [
       ...statements.map((statement) => statement.replaceAll('"users"', `"${module}"`)),

@@ -19,6 +19,9 @@ import type { Procedures } from './rpc/procedures.ts'
 import { Signals } from './signals.ts'
 import { Sweep } from './sweep.ts'
 
+/** Milliseconds between looks into the inbox for what is due. */
+const INBOX = 1_000
+
 /** What the host gives every module that it runs. */
 export interface Surroundings {
   readonly placement: Placement
@@ -28,6 +31,8 @@ export interface Surroundings {
   readonly secret: string
   readonly settings: Readonly<Record<string, unknown>>
   readonly log: FastifyBaseLogger
+  /** How often an event is tried before it is dead (default: as {@link Subscriber} has it). */
+  readonly eventAttempts?: number
   urlOf(module: string): string
   clientOf<C extends Contract>(caller: string, contract: C): Client<C>
 }
@@ -44,6 +49,7 @@ export class RunningModule {
   readonly #signals: Signals
   readonly #subscriber: Subscriber
   readonly #relay: Sweep
+  readonly #inbox: Sweep
   readonly #sweeps: Sweep[] = []
   readonly #transport: Transport
   readonly #procedures: Procedures
@@ -60,7 +66,13 @@ export class RunningModule {
     this.#procedures = around.procedures
     this.#database = openModuleDatabase(name, around.urlOf(name))
     this.#signals = new Signals(name, log)
-    this.#subscriber = new Subscriber(name, { db: this.#database.db, transport: around.transport, log })
+    this.#subscriber = new Subscriber(name, {
+      db: this.#database.db,
+      transport: around.transport,
+      log,
+      attempts: around.eventAttempts,
+    })
+    this.#inbox = new Sweep({ name: `inbox of ${name}`, interval: INBOX, log, run: () => this.#subscriber.sweep() })
     this.#relay = createRelay(name, { db: this.#database.sql, transport: around.transport, log })
     this.services = this.#services(manifest, around, log)
     around.procedures.implement(healthContract(name), { $health: () => this.#ping(this.#database.sql) })
@@ -87,12 +99,15 @@ export class RunningModule {
     // Woken also when it begins to listen, now and after a lost connection: something may have come before.
     await this.#database.sql.listen(channelOf(name), wake, wake)
     await this.#signals.listen(this.#database.sql)
-    for (const sweep of [this.#relay, ...this.#sweeps]) sweep.start()
+    for (const sweep of [this.#relay, this.#inbox, ...this.#sweeps]) sweep.start()
   }
 
   /** Ends what runs in the background. Requests and calls are still answered. */
   async stop(): Promise<void> {
-    await Promise.all([this.#receiver?.stop(), ...[this.#relay, ...this.#sweeps].map((sweep) => sweep.stop())])
+    await Promise.all([
+      this.#receiver?.stop(),
+      ...[this.#relay, this.#inbox, ...this.#sweeps].map((sweep) => sweep.stop()),
+    ])
     await this.#subscriber.flush()
   }
 
