@@ -6,6 +6,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
 import { Type } from 'typebox'
 import type { Transport } from '../../src/platform/host/events/delivery.ts'
+import type { DeadEventsOf } from '../../src/platform/host/events/events-task.ts'
 import { place } from '../../src/platform/host/placement.ts'
 import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
 import { RunningModule, type Surroundings } from '../../src/platform/host/running-module.ts'
@@ -56,6 +57,8 @@ export interface EventHostOptions {
 export interface EventHost {
   readonly transport: Transport
   module(name: string): ModuleServices<typeof alpha>
+  /** What operators can do about the events that a module could not handle. */
+  deadEventsOf(name: string): DeadEventsOf
   /** Publishes in a transaction of its own, and resolves after the commit. */
   publish(key: string, n: number, also?: (tx: Transaction) => Promise<unknown>): Promise<void>
   /** Begins to relay and to handle, as a process does once it listens. */
@@ -102,6 +105,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
   return {
     transport,
     module,
+    deadEventsOf: (name) => modules.get(name)!.deadEvents,
     publish: (key, n, also) =>
       module('alpha').db.transaction(async (tx) => {
         await module('alpha').publish(tx, alpha.events.happened, { key, n })

@@ -6,7 +6,9 @@ import type { Manifest, ModuleServices, Task } from '../kit/module.ts'
 import type { Transaction } from '../kit/tables.ts'
 import { codecOf } from './codec.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
+import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
+import type { DeadEventsOf } from './events/events-task.ts'
 import { channelOf, confirm, publish } from './events/outbox.ts'
 import { createRelay } from './events/relay.ts'
 import { Subscriber } from './events/subscriber.ts'
@@ -88,6 +90,22 @@ export class RunningModule {
       ...faultsOfSchemas(contract),
       ...unhandled.map((event) => `"${contract.name}" subscribes to "${event.name}" and does not handle it.`),
     ]
+  }
+
+  /** What operators can do about events that it could not handle. */
+  get deadEvents(): DeadEventsOf {
+    const { db } = this.#database
+    return {
+      name: this.manifest.contract.name,
+      deadEvents: (options) => deadEvents(db, options),
+      redrive: (id) => redrive(db, id),
+      discard: async (id) => {
+        const given = await discard(db, id)
+        if (given) this.#subscriber.confirm(given)
+        await this.#subscriber.flush()
+        return given !== undefined
+      },
+    }
   }
 
   /** Begins to relay, to handle events and to sweep. */
