@@ -11,6 +11,7 @@ import { serveDocs } from './platform/host/edge/docs.ts'
 import { limitRequests } from './platform/host/edge/limits.ts'
 import { sendSecurityHeaders } from './platform/host/edge/security-headers.ts'
 import { serveHealth } from './platform/host/edge/serve-health.ts'
+import { exposeEvents } from './platform/host/events/event-metrics.ts'
 import { eventsTask } from './platform/host/events/events-task.ts'
 import { healthContract, healthOf, PLATFORM } from './platform/host/health.ts'
 import { drain } from './platform/host/http/drain.ts'
@@ -140,6 +141,10 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         urlOf: state.urlOf,
         clientOf,
       }),
+  )
+  exposeEvents(
+    registry,
+    modules.map(({ events }) => events),
   )
   const grpc = config.rpc === 'grpc' && modules.length > 0 ? await grpcServer({ procedures, tokens }) : undefined
   const closeAll = async () => {

@@ -6,6 +6,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
 import { Type } from 'typebox'
 import type { Transport } from '../../src/platform/host/events/delivery.ts'
+import type { EventsOf } from '../../src/platform/host/events/event-metrics.ts'
 import type { DeadEventsOf } from '../../src/platform/host/events/events-task.ts'
 import { place } from '../../src/platform/host/placement.ts'
 import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
@@ -59,6 +60,8 @@ export interface EventHost {
   module(name: string): ModuleServices<typeof alpha>
   /** What operators can do about the events that a module could not handle. */
   deadEventsOf(name: string): DeadEventsOf
+  /** What metrics say of a module's events. */
+  eventsOf(name: string): EventsOf
   /** Publishes in a transaction of its own, and resolves after the commit. */
   publish(key: string, n: number, also?: (tx: Transaction) => Promise<unknown>): Promise<void>
   /** Begins to relay and to handle, as a process does once it listens. */
@@ -106,6 +109,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     transport,
     module,
     deadEventsOf: (name) => modules.get(name)!.deadEvents,
+    eventsOf: (name) => modules.get(name)!.events,
     publish: (key, n, also) =>
       module('alpha').db.transaction(async (tx) => {
         await module('alpha').publish(tx, alpha.events.happened, { key, n })

@@ -8,6 +8,7 @@ import { codecOf } from './codec.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
+import type { EventsOf } from './events/event-metrics.ts'
 import type { DeadEventsOf } from './events/events-task.ts'
 import { channelOf, confirm, publish } from './events/outbox.ts'
 import { createRelay } from './events/relay.ts'
@@ -90,6 +91,11 @@ export class RunningModule {
       ...faultsOfSchemas(contract),
       ...unhandled.map((event) => `"${contract.name}" subscribes to "${event.name}" and does not handle it.`),
     ]
+  }
+
+  /** What metrics say of its events. */
+  get events(): EventsOf {
+    return { name: this.manifest.contract.name, sql: this.#database.sql, handlers: this.#subscriber.stats }
   }
 
   /** What operators can do about events that it could not handle. */

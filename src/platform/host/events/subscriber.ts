@@ -6,6 +6,7 @@ import type { Database } from '../../kit/tables.ts'
 import { codecOf, deepFreeze } from '../codec.ts'
 import { RequestContext } from '../request-context.ts'
 import type { Delivery, Transport } from './delivery.ts'
+import type { HandlerStats } from './event-metrics.ts'
 import { forget, keep, keepFailed, nextOf, putBack, type Turn, takeDue, takeTurn, type Waiting } from './inbox.ts'
 
 type Handle = (event: ReceivedEvent, handling: Handling) => Promise<void>
@@ -38,6 +39,8 @@ export class Subscriber {
   readonly #log: FastifyBaseLogger
   readonly #attempts: number
   readonly #handlers = new Map<string, { event: ContractEvent; handle: Handle }>()
+  /** By the name of the event. */
+  readonly stats = new Map<string, HandlerStats>()
   readonly #confirmed = new Map<string, string[]>()
   #timer: NodeJS.Timeout | undefined
   #flushing = Promise.resolve()
@@ -56,6 +59,7 @@ export class Subscriber {
 
   on(event: ContractEvent, handle: Handle): void {
     this.#handlers.set(keyOf(event), { event, handle })
+    this.stats.set(event.name, { handled: 0, failed: 0, milliseconds: 0 })
   }
 
   /**
@@ -152,16 +156,21 @@ export class Subscriber {
       traceparent: delivery.traceparent ?? undefined,
       timeout: HANDLER_TIMEOUT,
     })
+    const stats = this.stats.get(delivery.name)!
+    const began = performance.now()
     try {
       const turn = await context.run(() => this.#handleOnce(delivery, kept, known.handle, context))
       if (turn === 'past' && kept) await forget(this.#db, delivery)
+      if (turn === 'mine') stats.handled++
       return turn === 'later' ? 'later' : 'handled'
     } catch (error) {
+      stats.failed++
       const attempts = waiting.attempts + 1
       const pause = { seconds: pauseAfter(attempts), counts: true }
       await this.#fail(waiting, error as Error, attempts >= this.#attempts ? 'never' : pause)
       return 'failed'
     } finally {
+      stats.milliseconds += performance.now() - began
       context.end()
     }
   }
