@@ -137,6 +137,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         sessions,
         secret,
         settings: config.settings,
+        eventsRetention: config.eventsRetention,
         log,
         urlOf: state.urlOf,
         clientOf,

@@ -95,6 +95,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     settings: {},
     log,
     eventAttempts: options.attempts,
+    eventsRetention: 24 * 3600,
     urlOf: state.urlOf,
   } as unknown as Surroundings
   const modules = new Map<string, RunningModule>()

@@ -10,7 +10,7 @@ import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
 import type { DeadEventsOf } from './events/events-task.ts'
-import { channelOf, confirm, publish } from './events/outbox.ts'
+import { channelOf, confirm, prune, publish } from './events/outbox.ts'
 import { createRelay } from './events/relay.ts'
 import { Subscriber } from './events/subscriber.ts'
 import { healthContract } from './health.ts'
@@ -24,6 +24,8 @@ import { Sweep } from './sweep.ts'
 
 /** Milliseconds between looks into the inbox for what is due. */
 const INBOX = 1_000
+/** Old events are removed so many at a time, once in so many milliseconds, and at once again while there are more. */
+const PRUNING = { most: 1_000, every: 60_000 }
 
 /** What the host gives every module that it runs. */
 export interface Surroundings {
@@ -34,6 +36,8 @@ export interface Surroundings {
   readonly secret: string
   readonly settings: Readonly<Record<string, unknown>>
   readonly log: FastifyBaseLogger
+  /** Seconds that events are kept after all have confirmed them. */
+  readonly eventsRetention: number
   /** How often an event is tried before it is dead (default: as {@link Subscriber} has it). */
   readonly eventAttempts?: number
   urlOf(module: string): string
@@ -53,6 +57,7 @@ export class RunningModule {
   readonly #subscriber: Subscriber
   readonly #relay: Sweep
   readonly #inbox: Sweep
+  readonly #pruning: Sweep
   readonly #sweeps: Sweep[] = []
   readonly #transport: Transport
   readonly #procedures: Procedures
@@ -76,6 +81,15 @@ export class RunningModule {
       attempts: around.eventAttempts,
     })
     this.#inbox = new Sweep({ name: `inbox of ${name}`, interval: INBOX, log, run: () => this.#subscriber.sweep() })
+    this.#pruning = new Sweep({
+      name: `pruning of ${name}`,
+      interval: PRUNING.every,
+      log,
+      run: async () => {
+        if ((await prune(this.#database.sql, around.eventsRetention, PRUNING.most)) === PRUNING.most)
+          this.#pruning.wake()
+      },
+    })
     this.#relay = createRelay(name, { db: this.#database.sql, transport: around.transport, log })
     this.services = this.#services(manifest, around, log)
     around.procedures.implement(healthContract(name), { $health: () => this.#ping(this.#database.sql) })
@@ -123,14 +137,14 @@ export class RunningModule {
     // Woken also when it begins to listen, now and after a lost connection: something may have come before.
     await this.#database.sql.listen(channelOf(name), wake, wake)
     await this.#signals.listen(this.#database.sql)
-    for (const sweep of [this.#relay, this.#inbox, ...this.#sweeps]) sweep.start()
+    for (const sweep of [this.#relay, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
   }
 
   /** Ends what runs in the background. Requests and calls are still answered. */
   async stop(): Promise<void> {
     await Promise.all([
       this.#receiver?.stop(),
-      ...[this.#relay, this.#inbox, ...this.#sweeps].map((sweep) => sweep.stop()),
+      ...[this.#relay, this.#inbox, this.#pruning, ...this.#sweeps].map((sweep) => sweep.stop()),
     ])
     await this.#subscriber.flush()
   }

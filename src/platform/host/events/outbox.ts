@@ -112,5 +112,27 @@ export async function confirm(db: Sql, subscriber: string, eventIds: readonly st
     where subscriber = ${subscriber} and event_id = any(${list(eventIds)}::uuid[]) and confirmed_at is null`
 }
 
+/**
+ * Removes events that are older than `seconds` and that all subscribers have confirmed, the oldest first, at most `limit`.
+ * Writers and relays do not wait for it, nor several of it for each other.
+ *
+ * @returns how many
+ */
+export async function prune(db: Sql, seconds: number, limit: number): Promise<number> {
+  const gone = await db`
+    delete from outbox where id in (
+      select id from outbox as old
+      where id < ${firstIdOf(Date.now() - seconds * 1000)}::uuid
+        and not exists (select from outbox_deliveries where event_id = old.id and confirmed_at is null)
+      order by id limit ${db.unsafe(String(limit))} for update skip locked)`
+  return gone.count
+}
+
+/** The lowest UUIDv7 of a moment (RFC 9562, 5.7): its first 48 bits are the milliseconds since 1970. */
+const firstIdOf = (moment: number): string => {
+  const hex = Math.floor(moment).toString(16).padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`
+}
+
 /** Ids and names of modules as PostgreSQL writes a list; they have nothing in them that needs quotes. */
 const list = (values: readonly string[]): string => `{${values.join(',')}}`
