@@ -11,6 +11,8 @@ import { serveDocs } from './platform/host/edge/docs.ts'
 import { limitRequests } from './platform/host/edge/limits.ts'
 import { sendSecurityHeaders } from './platform/host/edge/security-headers.ts'
 import { serveHealth } from './platform/host/edge/serve-health.ts'
+import { exposeEvents } from './platform/host/events/event-metrics.ts'
+import { eventsTask } from './platform/host/events/events-task.ts'
 import { healthContract, healthOf, PLATFORM } from './platform/host/health.ts'
 import { drain } from './platform/host/http/drain.ts'
 import { createServer } from './platform/host/http/server.ts'
@@ -135,10 +137,15 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         sessions,
         secret,
         settings: config.settings,
+        eventsRetention: config.eventsRetention,
         log,
         urlOf: state.urlOf,
         clientOf,
       }),
+  )
+  exposeEvents(
+    registry,
+    modules.map(({ events }) => events),
   )
   const grpc = config.rpc === 'grpc' && modules.length > 0 ? await grpcServer({ procedures, tokens }) : undefined
   const closeAll = async () => {
@@ -224,7 +231,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   return {
     api,
     ops,
-    tasks: modules.flatMap(({ tasks }) => tasks),
+    tasks: [eventsTask(modules.map(({ deadEvents }) => deadEvents)), ...modules.flatMap(({ tasks }) => tasks)],
     runsOn: {
       database: state.databaseName,
       queue: state.transport?.name ?? 'none: no module is hosted here',
@@ -244,10 +251,15 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   }
 }
 
+/** The tasks of the platform itself. */
+const OWN_TASKS = ['events', 'proto']
+
 function doubleTasks(modules: readonly RunningModule[]): string[] {
-  const tasks = modules.flatMap(({ manifest, tasks }) =>
+  const own = OWN_TASKS.map((name) => ({ name, module: PLATFORM }))
+  const ofModules = modules.flatMap(({ manifest, tasks }) =>
     tasks.map(({ name }) => ({ name, module: manifest.contract.name })),
   )
+  const tasks = [...own, ...ofModules]
   return [...Map.groupBy(tasks, ({ name }) => name)]
     .filter(([, owners]) => owners.length > 1)
     .map(([name, owners]) => `${owners.map(({ module }) => `"${module}"`).join(' and ')} both have the task "${name}".`)

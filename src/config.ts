@@ -80,6 +80,12 @@ const Variables = Type.Object({
       examples: ['redis://127.0.0.1:6379'],
     }),
   ),
+  EVENTS_RETENTION: Type.String({
+    default: '7d',
+    pattern: '^[1-9]\\d{0,4}[mhd]$',
+    description: 'How long events are kept after all subscribers have confirmed them: minutes, hours or days',
+    examples: ['12h', '30d'],
+  }),
   DISCOVERY: Type.Enum(['static', 'dns', 'consul'], {
     default: 'static',
     description: 'How modules that run elsewhere are found; says what `<MODULE>_URL` means',
@@ -212,6 +218,8 @@ export interface Config {
   readonly rateLimit: number
   readonly loginLimit: number
   readonly busyLimit: number
+  /** In seconds. */
+  readonly eventsRetention: number
   readonly logLevel: string
   /** The modules' own variables. */
   readonly settings: Readonly<Record<string, unknown>>
@@ -302,6 +310,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     rateLimit: vars.RATE_LIMIT,
     loginLimit: vars.LOGIN_LIMIT,
     busyLimit: vars.BUSY_LIMIT,
+    eventsRetention: secondsOf(vars.EVENTS_RETENTION),
     logLevel: vars.LOG_LEVEL,
     settings: Object.freeze(values),
     dataFolder: '.data',
@@ -391,3 +400,8 @@ function example(name: string, schema: TObject): string {
 }
 
 const list = (value: string | undefined): string[] => (value ? value.split(',').map((part) => part.trim()) : [])
+
+const UNITS = { m: 60, h: 3600, d: 24 * 3600 }
+
+/** A time as variables say it (`12h`), in seconds. */
+const secondsOf = (text: string): number => Number(text.slice(0, -1)) * UNITS[text.slice(-1) as keyof typeof UNITS]

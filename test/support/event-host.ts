@@ -5,8 +5,9 @@ import { fileURLToPath } from 'node:url'
 import type { FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
 import { Type } from 'typebox'
-import { postgresTransport, redisTransport } from '../../src/platform/host/events/bullmq-transport.ts'
 import type { Transport } from '../../src/platform/host/events/delivery.ts'
+import type { EventsOf } from '../../src/platform/host/events/event-metrics.ts'
+import type { DeadEventsOf } from '../../src/platform/host/events/events-task.ts'
 import { place } from '../../src/platform/host/placement.ts'
 import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
 import { RunningModule, type Surroundings } from '../../src/platform/host/running-module.ts'
@@ -50,13 +51,17 @@ export interface EventHostOptions {
   /** What a subscribing module does (default: {@link writeEffect}). */
   effects?: Partial<Record<'beta' | 'gamma', Effect>>
   log?: FastifyBaseLogger
-  /** How often the queue tries a message, before it gives it up (default: as the application has it). */
+  /** How often a handler is tried (default: as the application has it). */
   attempts?: number
 }
 
 export interface EventHost {
   readonly transport: Transport
   module(name: string): ModuleServices<typeof alpha>
+  /** What operators can do about the events that a module could not handle. */
+  deadEventsOf(name: string): DeadEventsOf
+  /** What metrics say of a module's events. */
+  eventsOf(name: string): EventsOf
   /** Publishes in a transaction of its own, and resolves after the commit. */
   publish(key: string, n: number, also?: (tx: Transaction) => Promise<unknown>): Promise<void>
   /** Begins to relay and to handle, as a process does once it listens. */
@@ -81,9 +86,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     migrations: options.migrations,
     log,
   })
-  const transportOf = env.REDIS_URL ? redisTransport : postgresTransport
-  const own = options.attempts && transportOf(env.REDIS_URL ?? env.DATABASE_URL!, log, options.attempts)
-  const transport = own || state.transport!
+  const transport = state.transport!
   const surroundings = {
     placement,
     procedures: new Procedures({ strict: true, log }),
@@ -91,6 +94,8 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     secret: 'a secret that only these tests know, of enough length',
     settings: {},
     log,
+    eventAttempts: options.attempts,
+    eventsRetention: 24 * 3600,
     urlOf: state.urlOf,
   } as unknown as Surroundings
   const modules = new Map<string, RunningModule>()
@@ -104,6 +109,8 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
   return {
     transport,
     module,
+    deadEventsOf: (name) => modules.get(name)!.deadEvents,
+    eventsOf: (name) => modules.get(name)!.events,
     publish: (key, n, also) =>
       module('alpha').db.transaction(async (tx) => {
         await module('alpha').publish(tx, alpha.events.happened, { key, n })
@@ -142,7 +149,7 @@ export async function eventMigrations(): Promise<{ folder: string; remove(): Pro
   )
   const statements = files
     .flatMap((file) => file.split('--> statement-breakpoint'))
-    .filter((statement) => /create schema|"(inbox|outbox\w*)"/i.test(statement))
+    .filter((statement) => /create schema|"(in|out)box\w*"/i.test(statement))
   for (const module of ['alpha', 'beta', 'gamma']) {
     const text = [
       ...statements.map((statement) => statement.replaceAll('"users"', `"${module}"`)),

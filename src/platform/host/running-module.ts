@@ -6,8 +6,11 @@ import type { Manifest, ModuleServices, Task } from '../kit/module.ts'
 import type { Transaction } from '../kit/tables.ts'
 import { codecOf } from './codec.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
+import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
-import { channelOf, confirm, publish } from './events/outbox.ts'
+import type { EventsOf } from './events/event-metrics.ts'
+import type { DeadEventsOf } from './events/events-task.ts'
+import { channelOf, confirm, prune, publish } from './events/outbox.ts'
 import { createRelay } from './events/relay.ts'
 import { Subscriber } from './events/subscriber.ts'
 import { healthContract } from './health.ts'
@@ -19,6 +22,11 @@ import type { Procedures } from './rpc/procedures.ts'
 import { Signals } from './signals.ts'
 import { Sweep } from './sweep.ts'
 
+/** Milliseconds between looks into the inbox for what is due. */
+const INBOX = 1_000
+/** Old events are removed so many at a time, once in so many milliseconds, and at once again while there are more. */
+const PRUNING = { most: 1_000, every: 60_000 }
+
 /** What the host gives every module that it runs. */
 export interface Surroundings {
   readonly placement: Placement
@@ -28,6 +36,10 @@ export interface Surroundings {
   readonly secret: string
   readonly settings: Readonly<Record<string, unknown>>
   readonly log: FastifyBaseLogger
+  /** Seconds that events are kept after all have confirmed them. */
+  readonly eventsRetention: number
+  /** How often an event is tried before it is dead (default: as {@link Subscriber} has it). */
+  readonly eventAttempts?: number
   urlOf(module: string): string
   clientOf<C extends Contract>(caller: string, contract: C): Client<C>
 }
@@ -44,6 +56,8 @@ export class RunningModule {
   readonly #signals: Signals
   readonly #subscriber: Subscriber
   readonly #relay: Sweep
+  readonly #inbox: Sweep
+  readonly #pruning: Sweep
   readonly #sweeps: Sweep[] = []
   readonly #transport: Transport
   readonly #procedures: Procedures
@@ -60,7 +74,22 @@ export class RunningModule {
     this.#procedures = around.procedures
     this.#database = openModuleDatabase(name, around.urlOf(name))
     this.#signals = new Signals(name, log)
-    this.#subscriber = new Subscriber(name, { db: this.#database.db, transport: around.transport, log })
+    this.#subscriber = new Subscriber(name, {
+      db: this.#database.db,
+      transport: around.transport,
+      log,
+      attempts: around.eventAttempts,
+    })
+    this.#inbox = new Sweep({ name: `inbox of ${name}`, interval: INBOX, log, run: () => this.#subscriber.sweep() })
+    this.#pruning = new Sweep({
+      name: `pruning of ${name}`,
+      interval: PRUNING.every,
+      log,
+      run: async () => {
+        if ((await prune(this.#database.sql, around.eventsRetention, PRUNING.most)) === PRUNING.most)
+          this.#pruning.wake()
+      },
+    })
     this.#relay = createRelay(name, { db: this.#database.sql, transport: around.transport, log })
     this.services = this.#services(manifest, around, log)
     around.procedures.implement(healthContract(name), { $health: () => this.#ping(this.#database.sql) })
@@ -78,6 +107,27 @@ export class RunningModule {
     ]
   }
 
+  /** What metrics say of its events. */
+  get events(): EventsOf {
+    return { name: this.manifest.contract.name, sql: this.#database.sql, handlers: this.#subscriber.stats }
+  }
+
+  /** What operators can do about events that it could not handle. */
+  get deadEvents(): DeadEventsOf {
+    const { db } = this.#database
+    return {
+      name: this.manifest.contract.name,
+      deadEvents: (options) => deadEvents(db, options),
+      redrive: (id) => redrive(db, id),
+      discard: async (id) => {
+        const given = await discard(db, id)
+        if (given) this.#subscriber.confirm(given)
+        await this.#subscriber.flush()
+        return given !== undefined
+      },
+    }
+  }
+
   /** Begins to relay, to handle events and to sweep. */
   async start(): Promise<void> {
     this.#started = true
@@ -87,12 +137,15 @@ export class RunningModule {
     // Woken also when it begins to listen, now and after a lost connection: something may have come before.
     await this.#database.sql.listen(channelOf(name), wake, wake)
     await this.#signals.listen(this.#database.sql)
-    for (const sweep of [this.#relay, ...this.#sweeps]) sweep.start()
+    for (const sweep of [this.#relay, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
   }
 
   /** Ends what runs in the background. Requests and calls are still answered. */
   async stop(): Promise<void> {
-    await Promise.all([this.#receiver?.stop(), ...[this.#relay, ...this.#sweeps].map((sweep) => sweep.stop())])
+    await Promise.all([
+      this.#receiver?.stop(),
+      ...[this.#relay, this.#inbox, this.#pruning, ...this.#sweeps].map((sweep) => sweep.stop()),
+    ])
     await this.#subscriber.flush()
   }
 

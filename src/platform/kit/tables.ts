@@ -57,11 +57,13 @@ export const createdAt = () => instant('created_at').notNull().default(sql`now()
  * publisher's transaction and noted as handled in the subscriber's.
  *
  * - `outbox`: every event, kept after its deliveries are confirmed, so that history can be replayed
- * - `outbox_keys`: the last sequence number of each key
+ * - `outbox_keys`: the last sequence number of each key, and for each subscriber the last one that concerned it
  * - `outbox_deliveries`: one row for each subscriber of an event, until (and after) that subscriber confirms it
- * - `inbox`: the events of other modules that took effect here
+ * - `inbox`: events of other modules that have arrived and have not taken effect: they wait for an earlier one of their key,
+ *   for another attempt, or for somebody to look at them
+ * - `inbox_keys`: the last event of each publisher's key that took effect here
  *
- * @example export const { outbox, outboxKeys, outboxDeliveries, inbox } = eventTables(schema)
+ * @example export const { outbox, outboxKeys, outboxDeliveries, inbox, inboxKeys } = eventTables(schema)
  */
 export function eventTables(schema: Schema) {
   const outbox = schema.table(
@@ -82,6 +84,10 @@ export function eventTables(schema: Schema) {
   const outboxKeys = schema.table('outbox_keys', {
     key: text('key').primaryKey(),
     last: bigint('last', { mode: 'number' }).notNull(),
+    /** By subscriber. */
+    sent: jsonb('sent').notNull().default({}),
+    /** The same as it was before the last event. */
+    sentBefore: jsonb('sent_before').notNull().default({}),
   })
   const outboxDeliveries = schema.table(
     'outbox_deliveries',
@@ -90,6 +96,8 @@ export function eventTables(schema: Schema) {
         .notNull()
         .references(() => outbox.id, { onDelete: 'cascade' }),
       subscriber: text('subscriber').notNull(),
+      /** The event of the same key that this subscriber must have handled before; 0: none. */
+      after: bigint('after', { mode: 'number' }).notNull().default(0),
       attempts: integer('attempts').notNull().default(0),
       dueAt: instant('due_at').notNull().default(sql`now()`),
       confirmedAt: instant('confirmed_at'),
@@ -99,15 +107,41 @@ export function eventTables(schema: Schema) {
       index('outbox_deliveries_due').on(table.dueAt).where(sql`confirmed_at is null`),
     ],
   )
-  const inbox = schema.table('inbox', {
-    eventId: uuid('event_id').primaryKey(),
-    publisher: text('publisher').notNull(),
-    name: text('name').notNull(),
-    key: text('key').notNull(),
-    sequence: bigint('sequence', { mode: 'number' }).notNull(),
-    handledAt: instant('handled_at').notNull().default(sql`now()`),
-  })
-  return { outbox, outboxKeys, outboxDeliveries, inbox }
+  const inbox = schema.table(
+    'inbox',
+    {
+      eventId: uuid('event_id').primaryKey(),
+      publisher: text('publisher').notNull(),
+      key: text('key').notNull(),
+      sequence: bigint('sequence', { mode: 'number' }).notNull(),
+      after: bigint('after', { mode: 'number' }).notNull(),
+      /** All of it, as it arrived. */
+      event: jsonb('event').notNull(),
+      attempts: integer('attempts').notNull().default(0),
+      /** What went wrong, the last one first. */
+      errors: jsonb('errors').notNull().default([]),
+      /** When it is tried again; null: when its turn comes. */
+      dueAt: instant('due_at'),
+      /** Since when it is not tried any more. */
+      deadAt: instant('dead_at'),
+      arrivedAt: instant('arrived_at').notNull().default(sql`now()`),
+    },
+    (table) => [
+      index('inbox_turn').on(table.publisher, table.key, table.sequence),
+      index('inbox_due').on(table.dueAt).where(sql`dead_at is null`),
+      index('inbox_dead').on(table.deadAt).where(sql`dead_at is not null`),
+    ],
+  )
+  const inboxKeys = schema.table(
+    'inbox_keys',
+    {
+      publisher: text('publisher').notNull(),
+      key: text('key').notNull(),
+      last: bigint('last', { mode: 'number' }).notNull(),
+    },
+    (table) => [primaryKey({ columns: [table.publisher, table.key] })],
+  )
+  return { outbox, outboxKeys, outboxDeliveries, inbox, inboxKeys }
 }
 
 /**

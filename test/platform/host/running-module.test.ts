@@ -145,7 +145,7 @@ t.test('tasks are there for operators as declared, and none twice', async (t) =>
   ])
   t.same(
     tasks.map(({ name }) => name),
-    ['open-shop', 'open-till'],
+    ['events', 'open-shop', 'open-till'],
   )
   t.equal(await tasks[1]!.run(['it']), 'did it')
   const twice = moduleOf(till, (app) => {

@@ -19,15 +19,17 @@ import type { Message, Receiver, Transport } from './delivery.ts'
 
 /** How many messages of one module a process handles at the same time: half of the module's connections, requests have the rest. */
 const CONCURRENCY = 5
-/** First by itself and at once, then by the queue with growing pauses: 1 s, 2 s, 4 s … about 4 min in all. */
-const ATTEMPTS = 9
-const jobs = (attempts: number) => ({
-  attempts,
+/**
+ * A message fails only when the module's database cannot be used: an event whose handler fails is kept there. It is tried
+ * at once, then with growing pauses: 1 s, 2 s, 4 s … about 4 min in all.
+ */
+const JOBS = {
+  attempts: 9,
   backoff: { type: 'exponential', delay: 1000, jitter: 0.5 },
   removeOnComplete: true,
   // What is given up here is unconfirmed in the outbox still, and comes again from there.
   removeOnFail: true,
-})
+}
 /**
  * What a process that was killed was handling is taken over by others in at most 20 s. A process that only seems dead
  * (its event loop blocked for so long) does no harm either: a message that is handled twice has one effect.
@@ -52,7 +54,7 @@ interface Backend {
 }
 
 /** BullMQ on Redis. The server must be set to `noeviction`. */
-export function redisTransport(url: string, log: FastifyBaseLogger, attempts = ATTEMPTS): Transport {
+export function redisTransport(url: string, log: FastifyBaseLogger): Transport {
   // A sender must hear of a dead Redis at once, a worker waits for its return: two kinds of connection. They connect by
   // themselves, again and again: BullMQ gives up for ever on one whose first attempt it has made itself.
   const sender = new Redis(url, { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 5_000 })
@@ -64,7 +66,7 @@ export function redisTransport(url: string, log: FastifyBaseLogger, attempts = A
       new Queue(module, {
         connection: sender,
         prefix: PREFIX,
-        defaultJobOptions: jobs(attempts),
+        defaultJobOptions: JOBS,
         // The workers check the version. Here it would be asked for once, and a failure be remembered.
         skipWaitingForReady: true,
         skipVersionCheck: true,
@@ -83,7 +85,7 @@ export function redisTransport(url: string, log: FastifyBaseLogger, attempts = A
 }
 
 /** BullMQ on its own PostgreSQL backend, in the schema `bullmq` of the given database. */
-export function postgresTransport(url: string, log: FastifyBaseLogger, attempts = ATTEMPTS): Transport {
+export function postgresTransport(url: string, log: FastifyBaseLogger): Transport {
   const { Queue, Worker } = withBackend(createPostgresBackend)
   const connection = {
     connectionString: url,
@@ -96,7 +98,7 @@ export function postgresTransport(url: string, log: FastifyBaseLogger, attempts 
     queue: (module) =>
       new Queue(module, {
         connection: { ...connection, max: 2 },
-        defaultJobOptions: jobs(attempts),
+        defaultJobOptions: JOBS,
       }) as unknown as AnyQueue,
     worker: (module, work) =>
       new Worker(module, work, {
@@ -181,7 +183,7 @@ class BullTransport implements Transport {
       const message = job?.data as Message | undefined
       this.#log.warn(
         { err: error, module, message: message?.id, attempt: job?.attemptsMade },
-        'an event could not be handled and will be tried again',
+        'a message of the event queue could not be handled and will be tried again',
       )
     })
     const stop = async () => {

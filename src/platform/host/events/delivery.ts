@@ -7,6 +7,8 @@ export interface Delivery {
   version: number
   key: string
   sequence: number
+  /** The event of the same key that the subscriber must have handled before; 0: none. */
+  after: number
   occurredAt: string
   data: unknown
   requestId: string | null

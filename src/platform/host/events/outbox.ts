@@ -27,11 +27,15 @@ export async function publish(
     throw new BadInput(event.module, faults, `The event ${event.name} was published with bad data.`)
   const key = String((data as Record<string, unknown>)[event.key])
   const context = RequestContext.current()
+  const all = JSON.stringify(subscribers)
+  const first = JSON.stringify(Object.fromEntries(subscribers.map((subscriber) => [subscriber, 1])))
   await tx.execute(sql`
     with keyed as (
-      insert into outbox_keys (key, last) values (${key}, 1)
-      on conflict (key) do update set last = outbox_keys.last + 1
-      returning last
+      insert into outbox_keys as known (key, last, sent) values (${key}, 1, ${first}::jsonb)
+      on conflict (key) do update set last = known.last + 1, sent_before = known.sent, sent = known.sent || (
+        select coalesce(jsonb_object_agg(subscriber, known.last + 1), '{}')
+        from jsonb_array_elements_text(${all}::jsonb) as subscriber)
+      returning last, sent_before
     ), event as (
       insert into outbox (id, name, version, key, sequence, data, request_id, traceparent)
       select ${newId()}::uuid, ${event.name}, ${event.version}, ${key}, last, ${JSON.stringify(data)}::jsonb,
@@ -39,8 +43,9 @@ export async function publish(
       from keyed
       returning id
     ), deliveries as (
-      insert into outbox_deliveries (event_id, subscriber)
-      select id, subscriber from event, jsonb_array_elements_text(${JSON.stringify(subscribers)}::jsonb) as subscriber
+      insert into outbox_deliveries (event_id, subscriber, after)
+      select id, subscriber, coalesce((sent_before ->> subscriber)::bigint, 0)
+      from event, keyed, jsonb_array_elements_text(${all}::jsonb) as subscriber
     )
     select pg_notify(${channelOf(event.module)}, '') from event`)
 }
@@ -68,9 +73,9 @@ export async function takeDue(db: Sql, module: string, limit: number, seconds: n
       update outbox_deliveries as d
       set due_at = now() + make_interval(secs => ${seconds} * power(2, least(d.attempts, 4))), attempts = d.attempts + 1
       from due where d.event_id = due.event_id and d.subscriber = due.subscriber
-      returning d.event_id, d.subscriber
+      returning d.event_id, d.subscriber, d.after
     )
-    select taken.subscriber, outbox.id, outbox.name, outbox.version, outbox.key, outbox.sequence, outbox.data::text,
+    select taken.subscriber, taken.after, outbox.id, outbox.name, outbox.version, outbox.key, outbox.sequence, outbox.data::text,
       outbox.request_id, outbox.traceparent, to_char(outbox.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at
     from taken join outbox on outbox.id = taken.event_id
     order by outbox.id`
@@ -83,6 +88,7 @@ export async function takeDue(db: Sql, module: string, limit: number, seconds: n
       version: row.version,
       key: row.key,
       sequence: Number(row.sequence),
+      after: Number(row.after),
       occurredAt: row.occurred_at,
       data: JSON.parse(row.data),
       requestId: row.request_id,
@@ -104,6 +110,28 @@ export async function confirm(db: Sql, subscriber: string, eventIds: readonly st
   await db`
     update outbox_deliveries set confirmed_at = now()
     where subscriber = ${subscriber} and event_id = any(${list(eventIds)}::uuid[]) and confirmed_at is null`
+}
+
+/**
+ * Removes events that are older than `seconds` and that all subscribers have confirmed, the oldest first, at most `limit`.
+ * Writers and relays do not wait for it, nor several of it for each other.
+ *
+ * @returns how many
+ */
+export async function prune(db: Sql, seconds: number, limit: number): Promise<number> {
+  const gone = await db`
+    delete from outbox where id in (
+      select id from outbox as old
+      where id < ${firstIdOf(Date.now() - seconds * 1000)}::uuid
+        and not exists (select from outbox_deliveries where event_id = old.id and confirmed_at is null)
+      order by id limit ${db.unsafe(String(limit))} for update skip locked)`
+  return gone.count
+}
+
+/** The lowest UUIDv7 of a moment (RFC 9562, 5.7): its first 48 bits are the milliseconds since 1970. */
+const firstIdOf = (moment: number): string => {
+  const hex = Math.floor(moment).toString(16).padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`
 }
 
 /** Ids and names of modules as PostgreSQL writes a list; they have nothing in them that needs quotes. */

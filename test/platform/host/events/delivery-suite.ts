@@ -5,6 +5,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
 import postgres from 'postgres'
 import type { Test } from 'tap'
+import { deadEvents, discard, redrive } from '../../../../src/platform/host/events/dead-events.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import {
   type EventHost,
@@ -168,34 +169,154 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
       await system.confirmed(2, 45_000)
       t.comment(`${queue}: taken over after ${((performance.now() - killed) / 1000).toFixed(1)} s`)
       t.equal((await system.effects('beta')).length, 1)
-      t.equal((await system.sql`select from beta.inbox`).length, 1)
+      t.equal((await system.sql`select from beta.inbox`).length, 0)
       second.kill('SIGTERM')
       t.equal((await once(second, 'exit'))[0], 0, 'and a process that is asked to end does')
     })
   }
 
-  t.test('a job that the queue gave up is sent again from the outbox', async (t) => {
+  t.test('an event whose handler fails again and again is dead, and takes effect when it is redriven', async (t) => {
     const system = await start(t)
+    const logged: string[] = []
     let broken = true
     let tries = 0
     const host = await system.host({
       hosted: ['alpha', 'beta'],
+      log: logTo(logged),
       attempts: 2,
       effects: {
         beta: async (event, handling) => {
           tries++
-          if (broken) throw new Error('broken')
+          if (broken && event.key === 'k') throw new Error(`broken ${tries}`)
           await writeEffect(event, handling)
         },
       },
     })
+    const { db } = host.module('beta')
     await host.publish('k', 1)
-    await until('all attempts', () => tries === 2)
-    await system.passDeadline()
-    await until('an attempt of the second delivery', () => tries === 3)
-    broken = false
+    await host.publish('k', 2)
+    await host.publish('other', 3)
+    const dead = await until('the death of one', async () => (await deadEvents(db, { limit: 10 }))[0])
     await system.confirmed(1)
-    t.equal((await system.effects('beta')).length, 1)
+    t.equal(dead.attempts, 2)
+    t.match(dead.delivery, {
+      publisher: 'alpha',
+      name: 'thing.happened',
+      key: 'k',
+      sequence: 1,
+      data: { key: 'k', n: 1 },
+    })
+    t.match(dead.errors, [{ message: /^broken/, stack: /delivery-suite/ }, { message: /^broken/ }])
+    t.equal(dead.waiting, 1, 'the next of its key waits')
+    t.ok(logged.some((line) => line.includes('an event is dead')))
+    t.match([...(await system.effects('beta'))], [{ n: 3 }], 'others do not')
+
+    // To be delivered once more does not bring it back to life.
+    const before = tries
+    await system.passDeadline()
+    await until(
+      'the second delivery',
+      async () => (await system.deliveries()).filter((d) => d.subscriber === 'beta' && d.attempts === 2).length === 2,
+    )
+    await host.publish('other', 4)
+    await system.confirmed(2)
+    t.equal(tries, before + 1)
+
+    broken = false
+    t.equal(await redrive(db), 1)
+    await system.confirmed(4)
+    t.match([...(await system.effects('beta'))], [{ n: 3 }, { n: 4 }, { n: 1 }, { n: 2 }])
+    t.strictSame(await deadEvents(db, { limit: 10 }), [])
+  })
+
+  t.test('a dead event that is discarded has no effect, and makes way', async (t) => {
+    const system = await start(t)
+    const host = await system.host({
+      hosted: ['alpha', 'beta'],
+      attempts: 1,
+      effects: {
+        beta: async (event, handling) => {
+          if (event.data.n === 1) throw new Error('never')
+          await writeEffect(event, handling)
+        },
+      },
+    })
+    const { db } = host.module('beta')
+    await host.publish('k', 1)
+    await host.publish('k', 2)
+    const dead = await until('the death of one', async () => (await deadEvents(db, { limit: 10 }))[0])
+    t.equal(await discard(db, '01900000-0000-7000-8000-000000000000'), undefined)
+    t.equal((await discard(db, dead.delivery.id))?.id, dead.delivery.id)
+    t.equal(await discard(db, dead.delivery.id), undefined)
+    await system.confirmed(1)
+    t.match([...(await system.effects('beta'))], [{ n: 2 }])
+    t.equal((await system.sql`select from beta.inbox`).length, 0)
+  })
+
+  t.test('events of one key take effect in the order of their commits, however they arrive', async (t) => {
+    const system = await start(t)
+    const publisher = await system.build({ hosted: ['alpha'] })
+    const keys = ['a', 'b', 'c']
+    for (let n = 1; n <= 20; n++) for (const key of keys) await publisher.publish(key, n)
+    const rows = await system.sql`
+      select id, name, version, key, sequence::int, after::int, data from alpha.outbox
+      join alpha.outbox_deliveries on event_id = id and subscriber = 'beta' order by random()`
+    const hosts = [await system.host({ hosted: ['beta'] }), await system.host({ hosted: ['beta'] })]
+    // All of them twice, and in no order.
+    for (const round of [1, 2])
+      for (const row of rows) {
+        const delivery = {
+          ...(row as unknown as {
+            id: string
+            name: string
+            version: number
+            key: string
+            sequence: number
+            after: number
+          }),
+          data: row.data as unknown,
+          publisher: 'alpha',
+          occurredAt: new Date().toISOString(),
+          requestId: null,
+          traceparent: null,
+        }
+        await hosts[round - 1]!.transport.send('beta', [
+          { kind: 'event', id: `${round}-${delivery.id}`, event: delivery },
+        ])
+      }
+    await until('all effects', async () => (await system.effects('beta')).length >= 60, 20_000)
+    const effects = await system.effects('beta')
+    t.equal(effects.length, 60)
+    for (const key of keys)
+      t.same(
+        effects.filter((effect) => effect.key === key).map(({ n }) => n),
+        Array.from({ length: 20 }, (_, n) => n + 1),
+        key,
+      )
+    await until('an empty inbox', async () => (await system.sql`select from beta.inbox`).length === 0)
+  })
+
+  t.test('a slow handler of one key keeps no worker from the other keys', async (t) => {
+    const system = await start(t)
+    const open = Promise.withResolvers<void>()
+    const host = await system.host({
+      hosted: ['alpha', 'beta'],
+      effects: {
+        beta: async (event, handling) => {
+          if (event.key === 'slow') await open.promise
+          await writeEffect(event, handling)
+        },
+      },
+    })
+    for (let n = 1; n <= 20; n++) await host.publish('slow', n)
+    for (let n = 1; n <= 20; n++) await host.publish(`quick ${n}`, n)
+    await until('the quick ones', async () => (await system.effects('beta')).length === 20)
+    open.resolve()
+    await system.confirmed(40)
+    t.same(
+      (await system.effects('beta')).filter(({ key }) => key === 'slow').map(({ n }) => n),
+      Array.from({ length: 20 }, (_, n) => n + 1),
+    )
   })
 
   t.test('an event takes effect once in each subscriber, and each confirms it', async (t) => {
@@ -206,8 +327,8 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     for (const module of ['beta', 'gamma']) {
       t.match([...(await system.effects(module))], [{ key: 'k', sequence: '1', n: 7 }])
       t.match(
-        [...(await system.sql`select * from ${system.sql(module)}.inbox`)],
-        [{ publisher: 'alpha', name: 'thing.happened', key: 'k', sequence: '1' }],
+        [...(await system.sql`select * from ${system.sql(module)}.inbox_keys`)],
+        [{ publisher: 'alpha', key: 'k', last: '1' }],
       )
     }
     for (const { confirmed_at, attempts } of await system.deliveries()) {
@@ -284,6 +405,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     const { created_at, ...rest } = event!
     const delivery = {
       ...(rest as { id: string; name: string; version: number; key: string; sequence: number; data: unknown }),
+      after: 0,
       publisher: 'alpha',
       occurredAt: created_at.toISOString(),
       requestId: null,
@@ -291,12 +413,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     }
     const copies = Array.from({ length: 6 }, (_, i) => ({ kind: 'event' as const, id: `copy-${i}`, event: delivery }))
     await hosts[0]!.transport.send('beta', copies)
-    await until(
-      'duplicates that wait for the first',
-      async () =>
-        (await system.sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
-          .length >= 3,
-    )
+    await until('a duplicate that waits', async () => (await system.sql`select from beta.inbox`).length === 1)
     resolve()
     await system.confirmed(2)
     await hosts[0]!.transport.send('beta', [{ kind: 'event', id: 'late', event: delivery }])
@@ -305,6 +422,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     t.match([...(await system.effects('beta'))], [{ n: 1 }, { n: 2 }])
     t.equal((await system.effects('beta')).length, 2)
     t.equal(begun, 2, 'the handler itself ran once for each event')
+    await until('an empty inbox', async () => (await system.sql`select from beta.inbox`).length === 0)
   })
 
   t.test('two processes with the same modules take each event once between them', async (t) => {
@@ -342,7 +460,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     await host.publish('k', 1)
     await until('the first failure', () => tries === 1)
     t.equal((await system.effects('beta')).length, 0)
-    t.equal((await system.sql`select from beta.inbox`).length, 0)
+    t.equal((await system.sql`select from beta.inbox_keys`).length, 0)
     await system.confirmed(2)
     t.equal(tries, 3)
     t.equal((await system.effects('beta')).length, 1)
@@ -366,39 +484,40 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     t.equal((await system.effects('beta')).length, 20)
   })
 
-  t.test('an event of an unknown version is kept, retried and spoken of, not lost', async (t) => {
+  t.test('an event of an unknown version is kept, looked at again and spoken of, not lost', async (t) => {
     const system = await start(t)
     const logged: string[] = []
-    const host = await system.host({ log: logTo(logged), hosted: ['alpha', 'beta'] })
+    const host = await system.host({ log: logTo(logged), hosted: ['alpha', 'beta'], attempts: 1 })
     await system.sql`
       with made as (
         insert into alpha.outbox (id, name, version, key, sequence, data)
         values (uuidv7(), 'thing.happened', 2, 'other', 1, '{}') returning id)
       insert into alpha.outbox_deliveries (event_id, subscriber) select id, 'beta' from made`
-    await until('two attempts', () => logged.filter((line) => line.includes('thing.happened v2')).length >= 2)
+    const spoken = () => logged.filter((line) => line.includes('thing.happened v2')).length
+    await until('an attempt', () => spoken() === 1)
+    await system.sql`update beta.inbox set due_at = now()`
+    await until('another one', () => spoken() === 2)
+    t.match([...(await system.sql`select * from beta.inbox`)], [{ attempts: 0, dead_at: null }])
     const [delivery] = await system.deliveries()
     t.equal(delivery!.confirmed_at, null)
-    t.equal((await system.sql`select from beta.inbox`).length, 0)
     await host.publish('k', 1)
     await until('the next event', async () => (await system.effects('beta')).length === 1)
   })
 
-  t.test(
-    'data that is not what the contract says is kept and retried, and the log has the path of the fault',
-    async (t) => {
-      const system = await start(t)
-      const logged: string[] = []
-      await system.host({ log: logTo(logged) })
-      await system.sql`
+  t.test('data that is not what the contract says is dead at once, with the path of the fault', async (t) => {
+    const system = await start(t)
+    const host = await system.host()
+    await system.sql`
       with made as (
         insert into alpha.outbox (id, name, version, key, sequence, data)
         values (uuidv7(), 'thing.happened', 1, 'k', 1, '{"key": "k", "n": "one"}') returning id)
       insert into alpha.outbox_deliveries (event_id, subscriber) select id, 'beta' from made`
-      await until('an attempt', () => logged.some((line) => line.includes('/n must be integer')))
-      t.equal((await system.deliveries())[0]!.confirmed_at, null)
-      t.equal((await system.effects('beta')).length, 0)
-    },
-  )
+    const { db } = host.module('beta')
+    const dead = await until('its death', async () => (await deadEvents(db, { limit: 10 }))[0])
+    t.match(dead.errors, [{ message: /\/n must be integer/ }])
+    t.equal((await system.deliveries())[0]!.confirmed_at, null)
+    t.equal((await system.effects('beta')).length, 0)
+  })
 
   t.test('an unconfirmed delivery is sent again after its deadline, and has no second effect', async (t) => {
     const system = await start(t)

@@ -3,7 +3,7 @@ import postgres, { type Sql } from 'postgres'
 import t from 'tap'
 import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
 import { migrate } from '../../../../src/platform/host/data/migrate.ts'
-import { confirm, publish, putOff, takeDue } from '../../../../src/platform/host/events/outbox.ts'
+import { confirm, prune, publish, putOff, takeDue } from '../../../../src/platform/host/events/outbox.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import { BadInput } from '../../../../src/platform/kit/errors.ts'
 import type { Transaction } from '../../../../src/platform/kit/tables.ts'
@@ -257,6 +257,24 @@ t.test('a delivery that could not be sent is due soon again, and that was no att
       { subscriber: 'gamma', attempts: 1, pause: 30 },
     ],
   )
+})
+
+t.test('what is old and confirmed by all is removed, the oldest first; nothing else is', async (t) => {
+  await sql`
+    insert into outbox (id, name, version, key, sequence, data)
+    select uuidv7(make_interval(hours => -age)), 'thing.happened', 1, age::text, 1, '{}' from generate_series(1, 6) as age`
+  // Two of the old ones have subscribers, and one of these waits for one of its two.
+  await sql`
+    insert into outbox_deliveries (event_id, subscriber, confirmed_at)
+    select id, subscriber, case when key = '5' and subscriber = 'gamma' then null else now() end
+    from outbox, unnest('{beta,gamma}'::text[]) as subscriber where key in ('4', '5')`
+  const keys = async () => (await sql`select key from outbox order by key`).map(({ key }) => key)
+  t.equal(await prune(sql, 2.5 * 3600, 2), 2)
+  t.same(await keys(), ['1', '2', '3', '5'])
+  t.equal(await prune(sql, 2.5 * 3600, 2), 1)
+  t.equal(await prune(sql, 2.5 * 3600, 2), 0)
+  t.same(await keys(), ['1', '2', '5'])
+  t.equal((await sql`select from outbox_deliveries`).length, 2)
 })
 
 t.test('looking for what is due reads no more than that, however much history there is', async (t) => {

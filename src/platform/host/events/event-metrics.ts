@@ -1,0 +1,102 @@
+import type { Sql } from 'postgres'
+import { Counter, Gauge, type Registry } from 'prom-client'
+import { within } from '../within.ts'
+
+/** More than so many events are not counted one by one: whoever looks needs to know no more than that. */
+const MOST = 100_000
+/** How long a database is waited for while metrics are collected, in milliseconds. */
+const PATIENCE = 1_000
+
+/** What a module has done with one kind of event. */
+export interface HandlerStats {
+  handled: number
+  failed: number
+  /** Spent in the handler and its transaction, whatever became of it. */
+  milliseconds: number
+}
+
+/** What metrics need of each module that is hosted here. */
+export interface EventsOf {
+  readonly name: string
+  readonly sql: Sql
+  /** By the name of the event. */
+  readonly handlers: ReadonlyMap<string, HandlerStats>
+}
+
+/**
+ * Exposes what becomes of events. Read from the modules' databases when somebody scrapes, so any replica of a module says the
+ * same: `seam_events_unconfirmed` and `seam_events_oldest_unconfirmed_seconds` (`module`, `subscriber`), `seam_events_waiting`
+ * and `seam_events_dead` (`module`: the subscriber). Of this process alone: `seam_events_handled_total`,
+ * `seam_event_failures_total` and `seam_event_handler_seconds_total` (`module`, `event`).
+ */
+export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): void {
+  const gauge = (
+    name: string,
+    help: string,
+    labelNames: string[],
+    collect: (gauge: Gauge, module: EventsOf) => Promise<void>,
+  ) =>
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      async collect() {
+        this.reset()
+        // What a database does not say in time is missing: metrics of everything else matter most when one is down.
+        await within(PATIENCE, Promise.allSettled(modules.map((module) => collect(this, module))))
+      },
+    })
+  const toEach = ['module', 'subscriber']
+  gauge(
+    'seam_events_unconfirmed',
+    'Events that a subscriber has not confirmed.',
+    toEach,
+    async (gauge, { name, sql }) => {
+      const rows = await sql`
+      select subscriber, count(*)::int as count
+      from (select subscriber from outbox_deliveries where confirmed_at is null limit ${sql.unsafe(String(MOST))}) as open
+      group by subscriber`
+      for (const { subscriber, count } of rows) gauge.set({ module: name, subscriber }, count)
+    },
+  )
+  gauge(
+    'seam_events_oldest_unconfirmed_seconds',
+    'Age of the oldest of these.',
+    toEach,
+    async (gauge, { name, sql }) => {
+      const rows = await sql`
+      select subscriber, extract(epoch from now() - min(created_at))::float8 as age
+      from (
+        select subscriber, event_id from outbox_deliveries
+        where confirmed_at is null order by event_id limit ${sql.unsafe(String(MOST))}) as open
+      join outbox on id = event_id group by subscriber`
+      for (const { subscriber, age } of rows) gauge.set({ module: name, subscriber }, age)
+    },
+  )
+  const kept = (name: string, help: string, isDead: boolean) =>
+    gauge(name, help, ['module'], async (gauge, module) => {
+      const [row] = await module.sql`
+        select count(*)::int as count
+        from (select from inbox where (dead_at is not null) = ${isDead} limit ${module.sql.unsafe(String(MOST))}) as kept`
+      gauge.set({ module: module.name }, row!.count)
+    })
+  kept('seam_events_waiting', 'Events that wait in an inbox for their turn or for another attempt.', false)
+  kept('seam_events_dead', 'Events that were tried in vain and hold back their key.', true)
+
+  const counter = (name: string, help: string, value: (stats: HandlerStats) => number) =>
+    new Counter({
+      name,
+      help,
+      labelNames: ['module', 'event'],
+      registers: [registry],
+      collect() {
+        this.reset()
+        for (const module of modules)
+          for (const [event, stats] of module.handlers) this.inc({ module: module.name, event }, value(stats))
+      },
+    })
+  counter('seam_events_handled_total', 'Events that took effect.', ({ handled }) => handled)
+  counter('seam_event_failures_total', 'Attempts to handle an event that failed.', ({ failed }) => failed)
+  counter('seam_event_handler_seconds_total', 'Time spent in handlers.', ({ milliseconds }) => milliseconds / 1000)
+}

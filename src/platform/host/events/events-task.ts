@@ -1,0 +1,85 @@
+import { parseArgs } from 'node:util'
+import type { Task } from '../../kit/module.ts'
+import type { DeadEvent } from './dead-events.ts'
+
+/** What the task needs of each module that is hosted here. */
+export interface DeadEventsOf {
+  readonly name: string
+  deadEvents(options: { limit: number; id?: string | undefined }): Promise<DeadEvent[]>
+  redrive(id?: string): Promise<number>
+  discard(id: string): Promise<boolean>
+}
+
+const USAGE =
+  'Say list, show <id>, redrive <id>, redrive --all or discard <id>; --module <name> looks at one module only.'
+/** Events that one list shows of each module. */
+const LISTED = 100
+
+/**
+ * `npm run seam -- events list|show|redrive|discard`: what operators do about events whose handlers have failed too often.
+ * It looks at the modules that `MODULES` places here.
+ */
+export function eventsTask(modules: readonly DeadEventsOf[]): Task {
+  return {
+    name: 'events',
+    usage: 'list|show|redrive|discard …',
+    summary: 'Shows events that could not be handled, has them tried again, or gives them up.',
+    async run(args) {
+      const { positionals, values } = parseArgs({
+        args: [...args],
+        allowPositionals: true,
+        options: { module: { type: 'string' }, all: { type: 'boolean', default: false } },
+      })
+      const [verb, id] = positionals
+      const chosen = modules.filter(({ name }) => values.module === undefined || name === values.module)
+      if (chosen.length === 0) throw new Error(`There is no module "${values.module}" here (MODULES).`)
+      if (id !== undefined && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id))
+        throw new Error(`"${id}" is no id of an event. ${USAGE}`)
+
+      if (verb === 'list') return list(chosen)
+      if (verb === 'show' && id) return show(chosen, id)
+      if (verb === 'redrive' && values.all && !id)
+        return `${await sum(chosen, (module) => module.redrive())} events are tried again.`
+      if (verb === 'redrive' && id && !values.all)
+        return done(id, 'is tried again', await sum(chosen, (module) => module.redrive(id)))
+      if (verb === 'discard' && id)
+        return done(
+          id,
+          'is given up, and makes way',
+          await sum(chosen, async (module) => Number(await module.discard(id))),
+        )
+      throw new Error(USAGE)
+    },
+  }
+}
+
+async function list(modules: readonly DeadEventsOf[]): Promise<string> {
+  const lines: string[] = []
+  for (const { name, deadEvents } of modules)
+    for (const { delivery, deadAt, attempts, errors, waiting } of await deadEvents({ limit: LISTED })) {
+      lines.push(`${delivery.id}  ${delivery.name} v${delivery.version} at ${name}, dead since ${deadAt}`)
+      lines.push(`  key ${delivery.key}; ${attempts} attempts; ${waiting} later events wait; ${errors[0]?.message}`)
+    }
+  return lines.length > 0 ? lines.join('\n') : 'No event is dead.'
+}
+
+async function show(modules: readonly DeadEventsOf[], id: string): Promise<string> {
+  const found = await Promise.all(
+    modules.map(async ({ name, deadEvents }) => ({ name, dead: await deadEvents({ limit: 1, id }) })),
+  )
+  const shown = found.flatMap(({ name, dead }) => dead.map((event) => ({ module: name, ...event })))
+  if (shown.length === 0) throw new Error(`No event ${id} is dead here (MODULES).`)
+  return shown.map((event) => JSON.stringify(event, null, 2)).join('\n')
+}
+
+function done(id: string, what: string, count: number): string {
+  if (count === 0) throw new Error(`No event ${id} is dead here (MODULES).`)
+  return `The event ${id} ${what}.`
+}
+
+/** One after the other: an id may be dead at several subscribers. */
+async function sum(modules: readonly DeadEventsOf[], work: (module: DeadEventsOf) => Promise<number>): Promise<number> {
+  let total = 0
+  for (const module of modules) total += await work(module)
+  return total
+}

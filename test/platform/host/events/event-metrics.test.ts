@@ -1,0 +1,65 @@
+import { Registry } from 'prom-client'
+import t from 'tap'
+import { exposeEvents } from '../../../../src/platform/host/events/event-metrics.ts'
+import { eventHost, eventMigrations, writeEffect } from '../../../support/event-host.ts'
+import { freshState } from '../../../support/topology.ts'
+import { until } from '../../../support/until.ts'
+
+const migrations = await eventMigrations()
+const state = await freshState('postgres')
+const host = await eventHost({
+  env: state.env,
+  migrations: migrations.folder,
+  attempts: 1,
+  // Nobody hosts gamma, so nobody confirms for it.
+  hosted: ['alpha', 'beta'],
+  effects: {
+    beta: async (event, handling) => {
+      if (event.data.n < 0) throw new Error('never')
+      await writeEffect(event, handling)
+    },
+  },
+})
+await host.start()
+t.teardown(async () => {
+  await host.close()
+  await state.close()
+  await migrations.remove()
+})
+
+const registry = new Registry()
+exposeEvents(registry, [host.eventsOf('alpha'), host.eventsOf('beta')])
+const value = async (name: string, labels: string) => {
+  const text = await registry.metrics()
+  const line = text.split('\n').find((line) => line.startsWith(`${name}{${labels}} `))
+  return line === undefined ? undefined : Number(line.split(' ').at(-1))
+}
+
+t.test('events are seen from the outbox to their effect, or to their death', async (t) => {
+  await host.publish('k', -1)
+  await host.publish('k', 2)
+  await host.publish('other', 3)
+  const dead = 'module="beta"'
+  await until('the dead one', async () => (await value('seam_events_dead', dead)) === 1)
+  await until('the one that waits', async () => (await value('seam_events_waiting', dead)) === 1)
+  const open = (subscriber: string) => `module="alpha",subscriber="${subscriber}"`
+  await until('a confirmation', async () => (await value('seam_events_unconfirmed', open('beta'))) === 2)
+  t.equal(await value('seam_events_unconfirmed', open('gamma')), 3)
+  const age = await value('seam_events_oldest_unconfirmed_seconds', open('gamma'))
+  t.ok(age && age > 0 && age < 60, `${age}`)
+  const handler = 'module="beta",event="thing.happened"'
+  t.equal(await value('seam_events_handled_total', handler), 1)
+  t.equal(await value('seam_event_failures_total', handler), 1)
+  t.ok((await value('seam_event_handler_seconds_total', handler))! > 0)
+})
+
+t.test('a database that does not answer costs its own metrics, and no more than a second', async (t) => {
+  const silent = Object.assign(() => new Promise(() => {}), { unsafe: (text: string) => text })
+  const registry = new Registry()
+  exposeEvents(registry, [{ ...host.eventsOf('beta'), name: 'silent', sql: silent as never }, host.eventsOf('beta')])
+  const began = performance.now()
+  const text = await registry.metrics()
+  t.ok(performance.now() - began < 3_000)
+  t.match(text, /seam_events_dead\{module="beta"\} 1/)
+  t.notMatch(text, /seam_events_dead\{module="silent"\}/)
+})
