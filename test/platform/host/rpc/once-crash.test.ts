@@ -16,9 +16,11 @@ await provideShop(env.DATABASE_URL!)
 
 const orders = async (name: string) => [...(await sql`select id, name from shop.orders where name = ${name}`)]
 
+const ports = await freePorts(5, GRPC_OFFSET)
+
 /** A process that serves calls by HTTP and by gRPC. */
-const startShop = async (t: Test, DIE = '') => {
-  const [port] = await freePorts(1, GRPC_OFFSET)
+const startShop = async (DIE = '') => {
+  const port = ports.pop()
   return startShopProcess(t, { ...env, SECRET, RPC: 'grpc', DIE, PORT: String(port), EDGE: 'false' })
 }
 /** What a process that calls the shops at these addresses calls them with. */
@@ -28,11 +30,20 @@ const startBuyer = async (t: Test, RPC: string, ...urls: string[]) => {
   return buyer.client()
 }
 
-const well = await startShop(t)
+// All at once, which is faster than one after the other.
+const [well, dyingByHttp, dyingByGrpc, dyingBeforeCommit, dyingUnnoticed] = await Promise.all([
+  startShop(),
+  startShop('before the answer'),
+  startShop('before the answer'),
+  startShop('before the commit'),
+  startShop('before the answer'),
+])
 
-for (const RPC of ['http', 'grpc']) {
+for (const [RPC, dying] of [
+  ['http', dyingByHttp],
+  ['grpc', dyingByGrpc],
+] as const) {
   t.test(`${RPC}: killed between the commit and the answer: the repetition gets the first result`, async (t) => {
-    const dying = await startShop(t, 'before the answer')
     const [buyer, replica] = await Promise.all([startBuyer(t, RPC, dying.url), startBuyer(t, RPC, well.url)])
     const [name, idempotencyKey] = [randomUUID(), randomUUID()]
     await t.rejects(buyer.order({ name }, { idempotencyKey }), Unavailable)
@@ -45,7 +56,7 @@ for (const RPC of ['http', 'grpc']) {
 }
 
 t.test('killed before the commit: nothing was done, and the repetition does it', async (t) => {
-  const dying = await startShop(t, 'before the commit')
+  const dying = dyingBeforeCommit
   const [buyer, replica] = await Promise.all([startBuyer(t, 'http', dying.url), startBuyer(t, 'http', well.url)])
   const [name, idempotencyKey] = [randomUUID(), randomUUID()]
   await t.rejects(buyer.order({ name }, { idempotencyKey }), Unavailable)
@@ -56,7 +67,7 @@ t.test('killed before the commit: nothing was done, and the repetition does it',
 })
 
 t.test('a call with a key outlives the instance that has done it', async (t) => {
-  const dying = await startShop(t, 'before the answer')
+  const dying = dyingUnnoticed
   const buyer = await startBuyer(t, 'http', dying.url, well.url)
   let dead = false
   void dying.exit.then(() => {
