@@ -24,6 +24,9 @@ import { claimPrefixes, mountModule } from './platform/host/mount.ts'
 import { createOpsServer } from './platform/host/ops/server.ts'
 import { CallStatistics } from './platform/host/rpc/call-stats.ts'
 import { createClient } from './platform/host/rpc/client.ts'
+import { FaultyAdapter } from './platform/host/rpc/faults/faulty-adapter.ts'
+import { FaultyTransport } from './platform/host/rpc/faults/faulty-transport.ts'
+import { FaultPlan } from './platform/host/rpc/faults/plan.ts'
 import { grpcPort } from './platform/host/rpc/grpc/address.ts'
 import type { GrpcServer } from './platform/host/rpc/grpc/server.ts'
 import { serveProcedures } from './platform/host/rpc/http/server.ts'
@@ -105,10 +108,17 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })
+  const faults = config.faults && new FaultPlan(config.faults)
+  if (faults)
+    log.warn(
+      { faults: config.settings.FAULTS, seed: faults.seed },
+      `faults are injected into calls (FAULTS); FAULTS_SEED=${faults.seed} repeats them`,
+    )
   const remote =
-    placement.remote.length > 0 ? await remoteCalls(config, { balancer, budgets, tokens, strict }) : undefined
+    placement.remote.length > 0 ? await remoteCalls(config, { balancer, budgets, tokens, strict, faults }) : undefined
   const statistics = new CallStatistics(registry)
-  const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : procedures)
+  const local = faults ? new FaultyAdapter(procedures, faults) : procedures
+  const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : local)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
     createClient(contract, { caller, adapter: adapterOf(contract), strict, statistics })
 
@@ -275,16 +285,23 @@ async function closeServer(server: FastifyInstance): Promise<void> {
 /** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */
 async function remoteCalls(
   { rpc, rpcPort, busyLimit }: Config,
-  options: { balancer: Balancer; budgets: RetryBudgets; tokens: SystemTokens; strict: boolean },
+  options: {
+    balancer: Balancer
+    budgets: RetryBudgets
+    tokens: SystemTokens
+    strict: boolean
+    faults: FaultPlan | undefined
+  },
 ) {
-  const { tokens, strict, ...parts } = options
+  const { tokens, strict, faults, ...parts } = options
   const { RemoteAdapter } = await import('./platform/host/rpc/remote-adapter.ts')
   const { stack } = await import('./platform/host/rpc/stack.ts')
   const { limitsWithin } = await import('./platform/host/rpc/policies/limit.ts')
-  const transport =
+  const network =
     rpc === 'grpc'
       ? new (await import('./platform/host/rpc/grpc/transport.ts')).GrpcTransport({ tokens, rpcPort })
       : new (await import('./platform/host/rpc/http/transport.ts')).HttpTransport({ tokens })
+  const transport = faults ? new FaultyTransport(network, faults) : network
   const dispatch = stack({ transport, limits: limitsWithin(busyLimit), ...parts })
   return { adapter: new RemoteAdapter({ dispatch, strict }), close: () => transport.close() }
 }

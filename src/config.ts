@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { isIP } from 'node:net'
 import { type Static, type TObject, type TSchema, Type } from 'typebox'
 import { createAjv } from './platform/host/ajv.ts'
@@ -5,6 +6,7 @@ import { BootError } from './platform/host/boot-error.ts'
 import type { DiscoveryChoice } from './platform/host/discovery/choose.ts'
 import { isWildcard, ownAddress } from './platform/host/discovery/own-address.ts'
 import { type Placement, place, variable } from './platform/host/placement.ts'
+import { FAULTS, type FaultRule, readRules, unknownTargets } from './platform/host/rpc/faults/rules.ts'
 import { grpcPort } from './platform/host/rpc/grpc/address.ts'
 import type { Manifest } from './platform/kit/module.ts'
 
@@ -151,6 +153,22 @@ const Variables = Type.Object({
       'Requests and calls that one process answers at a time for one module; what is more is refused with 503',
     examples: [500],
   }),
+  FAULTS: Type.Optional(
+    Type.String({
+      pattern: FAULTS,
+      description:
+        'For tests and staging: faults of calls, as `<module>.<procedure>`, `<module>` or `*`, then `:`, then `delay=<ms>`, `drop`, `drop-answer`, `error`, `duplicate` or `partial`, and `@` how likely it is (1)',
+      examples: ['users.getUser:delay=200@0.1,posts:error@0.05,*:drop@0.01'],
+    }),
+  ),
+  FAULTS_SEED: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 2 ** 31 - 1,
+      description: 'Repeats the faults of another run, whose log says it (default: drawn at each start)',
+      examples: [42],
+    }),
+  ),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: "How much to log: pino's levels",
@@ -220,6 +238,8 @@ export interface Config {
   readonly busyLimit: number
   /** In seconds. */
   readonly eventsRetention: number
+  /** What goes wrong with calls on purpose. */
+  readonly faults: { readonly rules: readonly FaultRule[]; readonly seed: number } | undefined
   readonly logLevel: string
   /** The modules' own variables. */
   readonly settings: Readonly<Record<string, unknown>>
@@ -284,6 +304,8 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     faults.push(
       `ADVERTISE_HOST is missing: HOST is ${vars.HOST}, and this machine has no address of its own to register. Example: ${example('ADVERTISE_HOST', schema)}`,
     )
+  const rules = vars.FAULTS && !faults.some((fault) => fault.startsWith('FAULTS ')) ? readRules(vars.FAULTS) : []
+  if (rules.length > 0) faults.push(...faultsOfRules(rules, { vars, catalogue, schema }))
   if (faults.length > 0) throw new BootError(faults)
   const discovery: DiscoveryChoice =
     vars.DISCOVERY === 'consul'
@@ -311,6 +333,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     loginLimit: vars.LOGIN_LIMIT,
     busyLimit: vars.BUSY_LIMIT,
     eventsRetention: secondsOf(vars.EVENTS_RETENTION),
+    faults: rules.length > 0 ? { rules, seed: vars.FAULTS_SEED ?? randomInt(2 ** 31) } : undefined,
     logLevel: vars.LOG_LEVEL,
     settings: Object.freeze(values),
     dataFolder: '.data',
@@ -322,6 +345,23 @@ function faultsOfRpcPort(rpcPort: number, others: { port: number; opsPort: numbe
   if (rpcPort > 65535) return [`RPC_PORT is missing: PORT + 2000 is ${rpcPort}, which is no port. Example: ${free}`]
   const [name] = rpcPort === others.port ? ['PORT'] : rpcPort === others.opsPort ? ['OPS_PORT'] : []
   return name ? [`RPC_PORT must differ from ${name}: both are ${rpcPort}. Example: ${free}`] : []
+}
+
+function faultsOfRules(
+  rules: readonly FaultRule[],
+  of: { vars: Static<typeof Variables>; catalogue: readonly Manifest[]; schema: TObject },
+): string[] {
+  const is = `FAULTS is "${of.vars.FAULTS}"`
+  if (of.vars.NODE_ENV === 'production')
+    return [`${is}: NODE_ENV=production takes none, since they are for tests and staging. Example: FAULTS=`]
+  const contracts = of.catalogue.map(({ contract }) => contract)
+  const [unknown] = unknownTargets(rules, contracts)
+  const names = contracts.map(({ name }) => name).join(', ')
+  return unknown === undefined
+    ? []
+    : [
+        `${is}: there is no "${unknown}". It must be *, one of ${names}, or a procedure of one. Example: ${example('FAULTS', of.schema)}`,
+      ]
 }
 
 /** Variables that two would read. */

@@ -50,6 +50,7 @@ t.test('an empty environment is the whole application on this machine', async (t
     loginLimit: 20,
     busyLimit: 500,
     eventsRetention: 7 * 24 * 3600,
+    faults: undefined,
     logLevel: 'info',
     settings: config.settings,
     dataFolder: '.data',
@@ -111,6 +112,7 @@ t.test('every variable is read', async (t) => {
     loginLimit: 6,
     busyLimit: 7,
     eventsRetention: 12 * 3600,
+    faults: undefined,
     logLevel: 'debug',
     dataFolder: '.data',
   })
@@ -173,6 +175,27 @@ t.test('production needs a secret, and development does not', async (t) => {
   for (const NODE_ENV of ['development', 'test', '']) t.strictSame(faultsOf({ NODE_ENV }), [])
 })
 
+t.test('FAULTS are rules and a seed, which is drawn where it is not set; production takes none', async (t) => {
+  const FAULTS = 'users.getUser:delay=200@0.1, posts:error@0.05, *:drop-answer'
+  t.strictSame(readConfig({ FAULTS, FAULTS_SEED: '42' }, catalogue).faults, {
+    rules: [
+      { target: 'users.getUser', kind: 'delay', delay: 200, probability: 0.1 },
+      { target: 'posts', kind: 'error', delay: 0, probability: 0.05 },
+      { target: '*', kind: 'drop-answer', delay: 0, probability: 1 },
+    ],
+    seed: 42,
+  })
+  const seeds = Array.from({ length: 5 }, () => readConfig({ FAULTS }, catalogue).faults!.seed)
+  t.ok(new Set(seeds).size > 1)
+  t.equal(readConfig({ FAULTS_SEED: '42' }, catalogue).faults, undefined)
+  t.match(faultsOf({ NODE_ENV: 'production', SECRET, FAULTS }), [
+    /^FAULTS is .*: NODE_ENV=production takes none.* Example: /,
+  ])
+  t.match(faultsOf({ FAULTS: 'users.getUsers:drop' }), [
+    /there is no "users\.getUsers"\. It must be \*, one of users, posts/,
+  ])
+})
+
 const POSTGRES = [
   'hunter2',
   'mysql://u:hunter2@h/d',
@@ -224,6 +247,21 @@ const bad: Record<string, string[]> = {
   LOGIN_LIMIT: ['0', '-1', 'many', '1.5'],
   BUSY_LIMIT: ['0', '-1', 'many', '1.5'],
   EVENTS_RETENTION: ['7', '0d', 'd', '1.5h', '7 d', '7w', '-1d'],
+  FAULTS: [
+    'users',
+    'users:explode',
+    'users:delay',
+    'users:drop=5',
+    'users:drop@1.5',
+    'users:drop@-1',
+    'users:drop,',
+    'Users:drop',
+    'users:delay=1.5',
+    'orders:drop',
+    'users.nobody:drop',
+    'posts:drop, users.getUsers:error@0.5',
+  ],
+  FAULTS_SEED: ['many', '-1', '1.5', '2147483648'],
   LOG_LEVEL: ['verbose', 'INFO', '30'],
   USERS_URL: ORIGINS,
   POSTS_URL: ORIGINS,

@@ -1,9 +1,10 @@
-// A process with the module of shop.ts, for tests that kill it. `DIE` says when it ends itself by SIGKILL in its first
+// A process with the module of shop.ts, which buyers in other processes may call, for tests that kill it. `DIE` says when it ends itself by SIGKILL in its first
 // order: `before the commit`, or `before the answer`.
 import pino from 'pino'
 import { buildApp } from '../../src/app.ts'
 import { readConfig } from '../../src/config.ts'
 import { sql } from '../../src/platform/kit/tables.ts'
+import { buyerModule } from './buyer.ts'
 import { shopModule } from './shop.ts'
 
 const { DIE } = process.env
@@ -21,7 +22,7 @@ const module = shopModule({
     await new Promise(() => {})
   },
 })
-const app = await buildApp(readConfig(process.env, [module]), pino({ level: 'warn' }))
+const app = await buildApp(readConfig(process.env, [module, buyerModule('buyer').module]), pino({ level: 'warn' }))
 const { api } = await app.listen()
 console.log(`ready at ${api}`)
 process.on('SIGTERM', () => void app.close().then(() => process.exit(0)))

@@ -1,12 +1,22 @@
 import postgres from 'postgres'
 import { Type } from 'typebox'
 import { migrate } from '../../src/platform/host/data/migrate.ts'
-import { type Contract, defineContract } from '../../src/platform/kit/contract.ts'
+import { type Contract, command, defineContract } from '../../src/platform/kit/contract.ts'
 import { defineModule, type Manifest, type ModulePlugin } from '../../src/platform/kit/module.ts'
 import { newId, sql, type Transaction } from '../../src/platform/kit/tables.ts'
 
-/** A module whose only work is idempotent: it takes orders. */
-export const shop = defineContract('shop', { routes: ['/api/orders', '/api/offers'] })
+/** A module whose only work is idempotent: it takes orders, by requests and by calls. */
+export const shop = defineContract('shop', {
+  routes: ['/api/orders', '/api/offers'],
+  errors: { SoldOut: { status: 409, message: 'There is none left.' } },
+  procedures: {
+    order: command({
+      input: Type.Object({ name: Type.String(), note: Type.Optional(Type.String()) }),
+      output: Type.Object({ id: Type.String(), name: Type.String() }),
+      throws: ['SoldOut'],
+    }),
+  },
+})
 
 /** What tests do in the middle of its work. */
 export interface Interference {
@@ -25,15 +35,26 @@ const Order = Type.Object(
 
 export function shopModule({ during, afterwards, result }: Interference = {}): Manifest {
   const plugin: ModulePlugin<typeof shop> = (app) => {
+    const place = async (tx: Transaction, name: string) => {
+      const id = newId()
+      await tx.execute(sql`insert into orders (id, name) values (${id}::uuid, ${name})`)
+      await during?.(name, tx)
+      return { id, name }
+    }
+    app.implement({
+      async order({ name }, context) {
+        const order = await app.once(context, (tx) => place(tx, name))
+        await afterwards?.()
+        return order
+      },
+    })
     for (const url of shop.routes) {
       const config = { allow: 'anyone', idempotent: true } as const
       app.post(url, { config, schema: { body: Order } }, async (request, reply) => {
         const { name, secret } = request.body
         const order = await app.once(request, reply, async (tx) => {
-          const id = newId()
-          await tx.execute(sql`insert into orders (id, name) values (${id}::uuid, ${name})`)
-          await during?.(name, tx)
-          return result ? result() : { id, name, secret }
+          const order = await place(tx, name)
+          return result ? result() : { ...order, secret }
         })
         await afterwards?.()
         return reply.code(201).send({ data: order })

@@ -1,85 +1,53 @@
-import { createHmac } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { BadInput, IdempotencyKeyReused, IdempotencyResultLost } from '../kit/errors.ts'
+import type { CallContext } from '../kit/call-context.ts'
+import { BadInput } from '../kit/errors.ts'
 import type { ModuleServices } from '../kit/module.ts'
-import { type Database, sql, type Transaction } from '../kit/tables.ts'
+import type { Database, Transaction } from '../kit/tables.ts'
+import { type Claim, Claims } from './idempotency-claim.ts'
 import { isIdempotencyKey } from './idempotency-key.ts'
-import { type Seal, sealFor } from './identity/seal.ts'
-import { keyFor } from './identity/tokens.ts'
+import { RequestContext } from './request-context.ts'
 
-/** The longest that a key is remembered; what is older is removed as new ones come. */
-const LIFETIME = sql`interval '24 hours'`
+type Work<T> = (tx: Transaction) => Promise<T>
 
-/**
- * Makes `app.once` of a module. The key is claimed in the transaction of the work itself, by a row that is unique for caller
- * and key: a second request with the same key waits at that row until the first one has been committed, and then finds its
- * result, or has been rolled back, and then does the work. So neither a crash nor another replica can come in between.
- */
+/** Makes `app.once` of a module: for its routes and for its procedures, which differ in whose a key is and what it is for. */
 export function onceIn(module: string, options: { db: Database; secret: string }): ModuleServices['once'] {
   const { db } = options
-  const seal = sealFor(options.secret, `idempotency of ${module}`)
-  const fingerprintKey = keyFor(options.secret, `fingerprints of ${module}`)
+  const claims = new Claims(module, options)
 
-  return async <T>(request: FastifyRequest, reply: FastifyReply, work: (tx: Transaction) => Promise<T>): Promise<T> => {
-    if (!request.routeOptions.config.idempotent) throw new TypeError('once() belongs in routes that are idempotent')
-    const key = keyOf(request, module)
-    if (key === undefined) return db.transaction(work)
-
-    const caller = request.identity?.userId ?? 'anyone'
-    const fingerprint = fingerprintOf(request, fingerprintKey)
-    const context = `${caller} ${key}`
-    return db.transaction(async (tx) => {
-      const claimed = await tx.execute(sql`
-        with expired as (
-          delete from idempotency_keys where ctid = any(array(
-            select ctid from idempotency_keys
-            where created_at < now() - ${LIFETIME} and (caller, key) <> (${caller}, ${key})
-            order by created_at limit 10 for update skip locked)))
-        insert into idempotency_keys as known (caller, key, fingerprint) values (${caller}, ${key}, ${fingerprint})
-        on conflict (caller, key) do update
-        set fingerprint = excluded.fingerprint, result = null, created_at = now()
-        where known.created_at < now() - ${LIFETIME}
-        returning 1`)
-      if (claimed.length === 0) {
-        // The statement above has waited for the row, and has locked it.
-        const [known] = await tx.execute<{ fingerprint: string; result: string }>(
-          sql`select fingerprint, result from idempotency_keys where caller = ${caller} and key = ${key}`,
-        )
-        const result = opened(seal, known!.result, context)
-        if (known!.fingerprint !== fingerprint) throw new IdempotencyKeyReused()
-        reply.header('idempotency-replayed', 'true')
-        return JSON.parse(result) as T
-      }
-      const result = JSON.stringify(await work(tx)) ?? 'null'
-      await tx.execute(
-        sql`update idempotency_keys set result = ${seal.close(result, context)} where caller = ${caller} and key = ${key}`,
-      )
-      // As a repetition gets it, so that the two cannot differ.
-      return JSON.parse(result) as T
-    })
+  const ofRequest = async <T>(request: FastifyRequest, reply: FastifyReply, work: Work<T>): Promise<T> => {
+    const claim = claimOfRequest(request, module)
+    if (!claim) return db.transaction(work)
+    const { result, replayed } = await claims.once(claim, work)
+    if (replayed) reply.header('idempotency-replayed', 'true')
+    return result
   }
+  const ofCall = async <T>(context: CallContext, work: Work<T>): Promise<T> => {
+    const claim = claimOfCall(context, module)
+    return claim ? (await claims.once(claim, work)).result : db.transaction(work)
+  }
+  return <T>(...args: [CallContext, Work<T>] | [FastifyRequest, FastifyReply, Work<T>]) =>
+    args.length === 2 ? ofCall(...args) : ofRequest(...args)
 }
 
-function keyOf(request: FastifyRequest, module: string): string | undefined {
+function claimOfRequest(request: FastifyRequest, module: string): Claim | undefined {
+  if (!request.routeOptions.config.idempotent) throw new TypeError('once() belongs in routes that are idempotent')
   const key = request.headers['idempotency-key']
   if (key === undefined) return undefined
-  if (typeof key === 'string' && isIdempotencyKey(key)) return key
-  throw new BadInput(module, [
-    { path: '/header/idempotency-key', message: 'must be 1 to 255 characters of ASCII, without spaces' },
-  ])
+  if (typeof key !== 'string' || !isIdempotencyKey(key))
+    throw new BadInput(module, [
+      { path: '/header/idempotency-key', message: 'must be 1 to 255 characters of ASCII, without spaces' },
+    ])
+  const { method, url, body, identity } = request
+  return { caller: identity?.userId ?? 'anyone', key, asked: [method, url, body ?? null], refusedBy: 'seam' }
 }
 
-/** Keyed, since there may be a password in the body, and a plain hash of it could be tried out. */
-const fingerprintOf = ({ method, url, body }: FastifyRequest, key: Buffer): string =>
-  createHmac('sha256', key)
-    .update(JSON.stringify([method, url, body ?? null]))
-    .digest('base64url')
-
-/** After a change of `SECRET` nothing can be said of a key from before: not even whether it came with the same body. */
-function opened(seal: Seal, result: string, context: string): string {
-  try {
-    return seal.open(result, context)
-  } catch (cause) {
-    throw new IdempotencyResultLost({ cause })
-  }
+function claimOfCall(context: CallContext, module: string): Claim | undefined {
+  const { idempotencyKey: key, identity } = context
+  if (key === undefined) return undefined
+  if (!(context instanceof RequestContext) || !context.keyed)
+    throw new TypeError('once() takes the context of the call')
+  const { procedure, input } = context.keyed
+  // No user's id has a space in it, so the keys of calls and of requests are apart.
+  const caller = `${context.caller} ${procedure} ${identity?.userId ?? 'anyone'}`
+  return { caller, key, asked: input, refusedBy: module }
 }

@@ -24,6 +24,12 @@ export interface Waiter {
   next?: Waiter | undefined
 }
 
+/** Who is behind a call that has come in: the module and the user, both vouched for by tokens. */
+export interface Caller {
+  readonly caller: string
+  readonly identity: Identity | null
+}
+
 /**
  * The context of one request, remote call or event in this process. It owns the only timer of the request's deadline,
  * started when somebody first waits on it and shared by all who do.
@@ -32,8 +38,12 @@ export interface Waiter {
  */
 export class RequestContext implements CallContext, Waiter {
   identity: Identity | null = null
-  /** Of the one call that this context was made for. */
+  /** The module whose call this context was made for, if it was made for one. */
+  caller: string | undefined
+  /** Of that one call. */
   idempotencyKey: string | undefined
+  /** What was called with that key. */
+  keyed: { procedure: string; input: unknown } | undefined
   readonly requestId: string
   readonly deadline: number
   private givenTraceparent: string | undefined
@@ -71,18 +81,18 @@ export class RequestContext implements CallContext, Waiter {
   }
 
   /** The context of a call that has come in. The caller's time is believed up to 60 s. */
-  static received(call: {
-    requestId: string
-    traceparent: string
-    timeout: number
-    idempotencyKey: string | null
-  }): RequestContext {
+  static received(
+    call: { requestId: string; traceparent: string; timeout: number; idempotencyKey: string | null },
+    from: Caller,
+  ): RequestContext {
     const { requestId, traceparent, timeout } = call
     const context = new RequestContext({
       requestId: requestIdOf(requestId),
       traceparent,
       timeout: Math.min(timeout, LONGEST_TIMEOUT),
     })
+    context.caller = from.caller
+    context.identity = from.identity
     context.idempotencyKey = call.idempotencyKey ?? undefined
     return context
   }

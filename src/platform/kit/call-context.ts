@@ -9,7 +9,7 @@ export interface CallContext {
   readonly traceparent: string
   /** When the answer is of no use any more: milliseconds on this process's monotonic clock (`performance.now()`). */
   readonly deadline: number
-  /** What makes this call of a command safe to repeat, if its caller has said so. */
+  /** What makes this call of a command safe to repeat, if its caller has said so: do the work in `app.once(context, …)`. */
   readonly idempotencyKey: string | undefined
   /** Aborted when the deadline has passed or the caller has gone. Hand it to whatever takes one. */
   readonly signal: AbortSignal

@@ -32,7 +32,7 @@ export function query<I extends TSchema, O extends TSchema, const E extends stri
 
 /**
  * Declares a procedure that changes something. Shapes as for {@link query}. It is repeated after a fault only for callers
- * who give an `idempotencyKey`; the handler finds it in its context, and does its work once for each.
+ * who give an `idempotencyKey`; its handler does the work in `app.once(context, …)`, so once for each key.
  */
 export function command<I extends TSchema, O extends TSchema, const E extends string = never>(
   parts: ProcedureParts<I, O, E>,

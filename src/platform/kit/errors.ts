@@ -80,11 +80,11 @@ export class PreconditionFailed extends SeamError {
   }
 }
 
-/** 422: the `Idempotency-Key` was used for something else. */
+/** 422: the idempotency key, of a request or of a call, was used for something else. */
 export class IdempotencyKeyReused extends SeamError {
-  constructor() {
+  constructor(module = 'seam') {
     super({
-      module: 'seam',
+      module,
       code: 'IdempotencyKeyReused',
       status: 422,
       message: 'This Idempotency-Key was used for another request. Make a new key for each thing that you want done.',
@@ -94,10 +94,10 @@ export class IdempotencyKeyReused extends SeamError {
 
 /** 422: this was done, and what came out of it cannot be read any more, because `SECRET` has changed since. */
 export class IdempotencyResultLost extends SeamError {
-  constructor(options?: ErrorOptions) {
+  constructor(module = 'seam', options?: ErrorOptions) {
     super(
       {
-        module: 'seam',
+        module,
         code: 'IdempotencyResultLost',
         status: 422,
         message:

@@ -116,15 +116,18 @@ export interface ModuleServices<C extends Contract = Contract, S extends TObject
    */
   sweep(work: { name: string; every: number; run: () => Promise<void> }): { wake(): void }
   /**
-   * Does the work of an `idempotent` route in a transaction, once for each `Idempotency-Key` of a caller within 24 h. A
-   * repetition, at once or later, here or at another replica, gets what came out the first time, with
-   * `Idempotency-Replayed: true`; work that has thrown leaves nothing behind and may be tried again. Without a key it is
-   * an ordinary transaction. The result is plain JSON; make the answer from it alone.
+   * Does the work of an `idempotent` route, or of a command, in a transaction, once for each idempotency key of a caller
+   * within 24 h. A repetition, at once or later, here or at another replica, gets what came out the first time (a request
+   * with `Idempotency-Replayed: true`); work that has thrown leaves nothing behind and may be tried again. Without a key it
+   * is an ordinary transaction. The result is plain JSON; make the answer from it alone, and call this once for each answer.
+   * The key of a request belongs to its user, that of a call to the calling module, the procedure and the user.
    *
-   * @throws {IdempotencyKeyReused} when the key came with another path or body before
+   * @throws {IdempotencyKeyReused} when the key came with another path, body or input before
    * @throws {IdempotencyResultLost} when `SECRET` has changed since: results are kept sealed under it
    * @example const post = await app.once(request, reply, (tx) => posts.create(tx, author, request.body))
+   * @example app.implement({ pay: (input, context) => app.once(context, (tx) => payments.create(tx, input)) })
    */
+  once<T>(context: CallContext, work: (tx: Transaction) => Promise<T>): Promise<T>
   once<T>(request: FastifyRequest, reply: FastifyReply, work: (tx: Transaction) => Promise<T>): Promise<T>
   /**
    * Tells all processes that host this module something (up to 7 KB) when the transaction has been committed. It reaches

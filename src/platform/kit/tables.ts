@@ -145,7 +145,7 @@ export function eventTables(schema: Schema) {
 }
 
 /**
- * The table of a module whose routes are `idempotent`: what was done for which `Idempotency-Key`, written in the
+ * The table of a module that uses `app.once`: what was done for which idempotency key, written in the
  * transaction in which it was done. What came out of it is sealed, since there may be tokens in it.
  *
  * @example export const idempotencyKeys = idempotencyTable(schema)
@@ -154,10 +154,10 @@ export function idempotencyTable(schema: Schema) {
   return schema.table(
     'idempotency_keys',
     {
-      /** The user, or `anyone`. */
+      /** The user, or `anyone`; of a call, the module and the procedure come before it. */
       caller: text('caller').notNull(),
       key: text('key').notNull(),
-      /** Of method, path and body. */
+      /** Of method, path and body, or of the input of a call. */
       fingerprint: text('fingerprint').notNull(),
       result: text('result'),
       createdAt: createdAt(),

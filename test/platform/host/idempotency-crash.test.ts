@@ -1,34 +1,19 @@
 // What a request that is repeated finds when the process that did its work has died: real processes, killed by SIGKILL.
-import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { provideShop } from '../../support/shop.ts'
+import { startShopProcess } from '../../support/shop-processes.ts'
 import { until } from '../../support/until.ts'
 import { bootWith } from './boot.ts'
-
-const PROCESS = new URL('../../support/shop-process.ts', import.meta.url).pathname
 
 t.setTimeout(60_000)
 const { env, sql } = await bootWith(t)
 await provideShop(env.DATABASE_URL!)
 
-/** Starts a process with a shop, which dies as `DIE` says. */
-async function startShop(t: Test, DIE = '') {
-  const { PATH = '' } = process.env
-  const child = spawn(process.execPath, [PROCESS], {
-    env: { PATH, ...env, NODE_ENV: 'test', PORT: '0', OPS_PORT: '0', SECRET: 's'.repeat(32), LOG_LEVEL: 'warn', DIE },
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  const exit = once(child, 'exit')
-  t.teardown(async () => {
-    child.kill('SIGKILL')
-    await exit
-  })
-  const [line] = await Promise.race([once(createInterface(child.stdout), 'line'), exit])
-  return { url: `${String(line).replace('ready at ', '')}/api/orders`, exit }
+const startShop = async (t: Test, DIE = '') => {
+  const { url, exit } = await startShopProcess(t, { ...env, DIE })
+  return { url: `${url}/api/orders`, exit }
 }
 
 const order = async (url: string, name: string, key: string) => {

@@ -51,6 +51,14 @@ t.test('the same key and body get the first answer again, and nothing is done an
   t.equal(await orders(name), 1)
 })
 
+t.test('a body with its fields in another order is the same', async (t) => {
+  const app = await open(t)
+  const [key, name] = [randomUUID(), randomUUID()]
+  const first = await order(app, { name, secret: 's' }, { key })
+  t.strictSame(await order(app, { secret: 's', name }, { key }), { ...first, replayed: 'true' })
+  t.equal(await orders(name), 1)
+})
+
 t.test('without a key everything is done each time', async (t) => {
   const app = await open(t)
   const name = randomUUID()

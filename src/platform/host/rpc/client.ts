@@ -70,6 +70,7 @@ function callable(
     const own = request
       ? request.within(Math.min(...timeouts))
       : new RequestContext(timeouts.length > 0 ? { timeout: Math.min(...timeouts) } : {})
+    own.caller = options.caller
     own.idempotencyKey = key
     return own
       .run(() => start(input, own))

@@ -2,11 +2,23 @@ import type { FastifyBaseLogger } from 'fastify'
 import { Type } from 'typebox'
 import type { CallContext } from '../../kit/call-context.ts'
 import type { Contract } from '../../kit/contract.ts'
-import { BadInput, CallFailed, DeadlineExceeded, Divergence, SeamError, Unavailable } from '../../kit/errors.ts'
+import {
+  BadInput,
+  CallFailed,
+  DeadlineExceeded,
+  Divergence,
+  IdempotencyKeyReused,
+  IdempotencyResultLost,
+  SeamError,
+  Unavailable,
+} from '../../kit/errors.ts'
 import { codecOf, deepFreeze, roundTrip } from '../codec.ts'
 import { meaningOf } from '../data/database-errors.ts'
 import type { Adapter, Target } from './target.ts'
 import { MAX_OUTPUT } from './wire.ts'
+
+/** What any procedure may throw for its module, whatever its contract names. */
+const OF_ANY_PROCEDURE = [BadInput, CallFailed, IdempotencyKeyReused, IdempotencyResultLost]
 
 type Handler = (input: unknown, context: CallContext) => unknown
 
@@ -54,7 +66,10 @@ export class Procedures implements Adapter {
       return found
     }
     return {
-      invoke: (input, context) => (found ?? get()).invoke(input, context),
+      invoke(input, context) {
+        if (context.idempotencyKey !== undefined) context.keyed = { procedure, input }
+        return (found ?? get()).invoke(input, context)
+      },
       failure: (error) => found?.failure(error) ?? (error as Error),
     }
   }
@@ -62,7 +77,7 @@ export class Procedures implements Adapter {
   #failure(contract: Contract, procedure: string, error: unknown): Error {
     if (error instanceof DeadlineExceeded || error instanceof Unavailable || error instanceof Divergence) return error
     if (error instanceof SeamError && error.module === contract.name) {
-      if (error instanceof BadInput || error instanceof CallFailed) return error
+      if (OF_ANY_PROCEDURE.some((kind) => error instanceof kind)) return error
       const declared = contract.procedures[procedure]?.throws.includes(error.code)
       const Declared = contract.errors[error.code]
       if (declared && Declared && error instanceof Declared)

@@ -5,6 +5,8 @@ import {
   DeadlineExceeded,
   Divergence,
   type Fault,
+  IdempotencyKeyReused,
+  IdempotencyResultLost,
   Overloaded,
   type SeamError,
   Unavailable,
@@ -56,6 +58,10 @@ export function decodeError(contract: Contract, procedure: string, error: unknow
       return new DeadlineExceeded(error.module)
     case 'Overloaded':
       return new Overloaded(error.module)
+    case 'IdempotencyKeyReused':
+      return new IdempotencyKeyReused(error.module)
+    case 'IdempotencyResultLost':
+      return new IdempotencyResultLost(error.module)
     case 'Divergence':
       return new Divergence(contract.name, procedure, error.message.replace(`${contract.name}.${procedure}: `, ''))
     case 'CallFailed':

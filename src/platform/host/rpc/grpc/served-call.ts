@@ -1,9 +1,8 @@
 import type { Metadata, ServerWritableStream, StatusObject } from '@grpc/grpc-js'
 import { BadInput, CallFailed, DeadlineExceeded, SeamError } from '../../../kit/errors.ts'
-import type { Identity } from '../../../kit/permissions.ts'
 import type { Gate } from '../../admission.ts'
 import type { Codec } from '../../codec.ts'
-import { DEFAULT_TIMEOUT, RequestContext, type Waiter } from '../../request-context.ts'
+import { type Caller, DEFAULT_TIMEOUT, RequestContext, type Waiter } from '../../request-context.ts'
 import type { Target } from '../target.ts'
 import { MAX_OUTPUT } from '../wire.ts'
 import { IDEMPOTENCY_METADATA, textOf } from './metadata.ts'
@@ -37,11 +36,10 @@ export class ServedCall implements Waiter {
   #answered = false
 
   /** The call has passed the gate, and leaves it when it has its answer. */
-  constructor(procedure: ServedProcedure, call: IncomingCall, identity: Identity | null) {
+  constructor(procedure: ServedProcedure, call: IncomingCall, from: Caller) {
     this.#procedure = procedure
     this.#call = call
-    this.#context = contextOf(call)
-    this.#context.identity = identity
+    this.#context = contextOf(call, from)
   }
 
   run(): void {
@@ -96,13 +94,14 @@ export class ServedCall implements Waiter {
   }
 }
 
-function contextOf(call: IncomingCall): RequestContext {
+function contextOf(call: IncomingCall, from: Caller): RequestContext {
   const { metadata } = call
   const deadline = Number(call.getDeadline())
-  return RequestContext.received({
+  const received = {
     requestId: textOf(metadata, 'x-request-id') ?? '',
     traceparent: textOf(metadata, 'traceparent') ?? '',
     timeout: Number.isFinite(deadline) ? Math.max(1, deadline - Date.now()) : DEFAULT_TIMEOUT,
     idempotencyKey: textOf(metadata, IDEMPOTENCY_METADATA) ?? null,
-  })
+  }
+  return RequestContext.received(received, from)
 }

@@ -7,10 +7,10 @@ import {
   status,
 } from '@grpc/grpc-js'
 import { Overloaded } from '../../../kit/errors.ts'
-import type { Identity } from '../../../kit/permissions.ts'
 import type { Gate } from '../../admission.ts'
 import { codecOf } from '../../codec.ts'
 import type { SystemTokens } from '../../identity/tokens.ts'
+import type { Caller } from '../../request-context.ts'
 import { within } from '../../within.ts'
 import type { Offer } from '../http/server.ts'
 import type { Procedures } from '../procedures.ts'
@@ -114,15 +114,17 @@ export class GrpcServer {
     const caller = this.#callerOf(method.path, call.metadata)
     if (!caller) call.emit('error', unimplemented(method.path))
     else if (gate?.enter() === false) call.emit('error', encodeStatus(new Overloaded(module)).status)
-    else new ServedCall(procedure, call, caller.identity).run()
+    else new ServedCall(procedure, call, caller).run()
   }
 
-  #callerOf(path: string, metadata: Metadata): { identity: Identity | null } | undefined {
+  #callerOf(path: string, metadata: Metadata): Caller | undefined {
     const { contract, mayCall } = this.#offers.get(path)!
     const claims = this.#tokens.service.verify(contract.name, textOf(metadata, SERVICE_HEADER) ?? '')
     if (!claims || !mayCall(claims.caller)) return undefined
-    if (metadata.get(IDENTITY_HEADER).length === 0) return { identity: null }
-    return this.#tokens.identity.verify(contract.name, textOf(metadata, IDENTITY_HEADER) ?? '')
+    const { caller } = claims
+    if (metadata.get(IDENTITY_HEADER).length === 0) return { caller, identity: null }
+    const user = this.#tokens.identity.verify(contract.name, textOf(metadata, IDENTITY_HEADER) ?? '')
+    return user && { caller, identity: user.identity }
   }
 }
 

@@ -1,8 +1,7 @@
 import { BadInput, CallFailed, DeadlineExceeded, SeamError } from '../../../kit/errors.ts'
-import type { Identity } from '../../../kit/permissions.ts'
 import type { Gate } from '../../admission.ts'
 import type { Codec } from '../../codec.ts'
-import { RequestContext, type Waiter } from '../../request-context.ts'
+import { type Caller, RequestContext, type Waiter } from '../../request-context.ts'
 import type { Target } from '../target.ts'
 import { MAX_OUTPUT } from '../wire.ts'
 import { answerLine, errorLine, type ReceivedCall } from './lines-of-calls.ts'
@@ -32,7 +31,7 @@ export class ServedCall implements Waiter {
   constructor(
     procedure: ServedProcedure,
     call: ReceivedCall,
-    identity: Identity | null,
+    from: Caller,
     batch: ReceivedBatch,
     index: number,
     gate?: Gate,
@@ -42,8 +41,7 @@ export class ServedCall implements Waiter {
     this.batch = batch
     this.index = index
     this.gate = gate
-    this.context = RequestContext.received(call)
-    this.context.identity = identity
+    this.context = RequestContext.received(call, from)
   }
 
   run(): void {

@@ -94,7 +94,7 @@ export function serveProcedures(
           } else if (procedure && user) {
             const through = procedure.name.startsWith('$') ? undefined : gate
             if (through?.enter() === false) batch.answer(index, errorLine(index, new Overloaded(module)))
-            else new ServedCall(procedure, call, user.identity, batch, index, through).run()
+            else new ServedCall(procedure, call, { caller, identity: user.identity }, batch, index, through).run()
           } else batch.answer(index, errorLine(index, new Unavailable(module)))
         }
       },
