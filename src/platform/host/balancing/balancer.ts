@@ -56,6 +56,11 @@ export class Balancer {
     return instance
   }
 
+  /** An instance that has not been tried and may be asked, if there is one. */
+  another(module: string, tried = NONE): Instance | undefined {
+    return first(this.#knownOf(module).tiers, tried, performance.now())
+  }
+
   #knownOf(module: string): Known {
     const endpoints = this.#discovery.endpointsOf(module)
     const known = this.#known.get(module)
@@ -64,7 +69,7 @@ export class Balancer {
       const same = known?.instances.find(({ origin }) => origin === endpoint.origin)
       return same ? Object.assign(same, endpoint) : new Instance(endpoint)
     })
-    const changed = { endpoints, instances, tiers: tiersOf(instances), compared: 0 }
+    const changed = { endpoints, instances, tiers: tiersOf(instances), compared: Number.NEGATIVE_INFINITY }
     this.#known.set(module, changed)
     return changed
   }
