@@ -11,7 +11,7 @@ const ASKING = 2
 const LEAST = 3
 
 t.test('a module that fails at everything gets at most a fifth more than it was asked for', async (t) => {
-  const { mills, http, grpc, get } = await scene(t)
+  const { mills, http, grpc, get, metrics } = await scene(t)
   const loads = [
     keepAsking(() => http.grind({}), { callers: 12, pause: 5 }),
     keepAsking(() => grpc.grind({}), { callers: 12, pause: 5 }),
@@ -34,4 +34,6 @@ t.test('a module that fails at everything gets at most a fifth more than it was 
   )
   t.ok(failed.length > 500 && failed.every(({ failure }) => failure))
   t.ok(got <= 1.2 * asked + ASKING * LEAST * seconds)
+  const opened = /^seam_breaker_openings_total\{.*\} [1-9]/gm
+  t.equal((await metrics()).match(opened)?.length, mills.length, 'operators see that the breakers have opened')
 })

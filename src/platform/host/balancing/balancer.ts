@@ -34,6 +34,11 @@ export class Balancer {
     this.#discovery = discovery
   }
 
+  /** The modules that were asked so far. */
+  get modules(): Iterable<string> {
+    return this.#known.keys()
+  }
+
   /** All instances of a module that are known; what was seen of one is kept as long as it is among them. */
   instancesOf(module: string): readonly Instance[] {
     return this.#knownOf(module).instances

@@ -9,6 +9,10 @@ const LEAST = 3
  * before. (The numbers are Finagle's: https://twitter.github.io/finagle/guide/Clients.html#retries)
  */
 export class RetryBudget {
+  /** All that was ever repeated, hedges included. */
+  taken = 0
+  refused = 0
+  hedges = 0
   #second = 0
   #asked = 0
   #repeated = 0
@@ -24,8 +28,12 @@ export class RetryBudget {
   /** Whether something may be asked once more; if so, it is counted. */
   take(now = performance.now()): boolean {
     this.#turnTo(now)
-    if (this.#repeated + 1 > Math.max(LEAST, this.#left + SHARE * this.#asked)) return false
+    if (this.#repeated + 1 > Math.max(LEAST, this.#left + SHARE * this.#asked)) {
+      this.refused++
+      return false
+    }
     this.#repeated++
+    this.taken++
     return true
   }
 
@@ -43,6 +51,10 @@ export class RetryBudget {
 /** One budget for each module that this process asks. */
 export class RetryBudgets {
   readonly #budgets = new Map<string, RetryBudget>()
+
+  get all(): Iterable<[module: string, budget: RetryBudget]> {
+    return this.#budgets
+  }
 
   of(module: string): RetryBudget {
     let budget = this.#budgets.get(module)
