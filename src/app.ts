@@ -32,6 +32,7 @@ import type { GrpcServer } from './platform/host/rpc/grpc/server.ts'
 import { serveProcedures } from './platform/host/rpc/http/server.ts'
 import { RetryBudgets } from './platform/host/rpc/policies/retry-budget.ts'
 import { Procedures } from './platform/host/rpc/procedures.ts'
+import { exposeResilience } from './platform/host/rpc/resilience-metrics.ts'
 import { RunningModule } from './platform/host/running-module.ts'
 import { openState, type State } from './platform/host/state.ts'
 import { within } from './platform/host/within.ts'
@@ -105,6 +106,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   })
   const balancer = new Balancer(discovery)
   const budgets = new RetryBudgets()
+  if (placement.remote.length > 0) exposeResilience(registry, { balancer, budgets })
   const sessions = sessionsIn(state.sessions, { secret, tokens, log })
 
   const procedures = new Procedures({ strict, log })

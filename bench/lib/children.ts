@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export const ROOT = join(import.meta.dirname, '../..')
+/** The question that every program answers. */
+const CPU = 'cpu'
 const running = new Set<ChildProcess>()
 
 /** A program of the benchmark in a process of its own, so that nobody shares a heap or compiled code with anybody. */
@@ -11,6 +13,8 @@ export interface Worker {
   /** What the program said when it was ready. */
   readonly ready: Record<string, unknown>
   ask<T>(question: object): Promise<T>
+  /** The processor's time that it has taken so far, in microseconds. */
+  cpu(): Promise<number>
   end(): Promise<void>
 }
 
@@ -32,12 +36,14 @@ export async function startWorker(file: string, options: object = {}): Promise<W
       gone.abort()
     }
   }
+  const ask = <T>(question: string | object) => {
+    child.send(question)
+    return message<T>()
+  }
   return {
     ready: await message<Record<string, unknown>>(),
-    ask<T>(question: object) {
-      child.send(question)
-      return message<T>()
-    },
+    ask,
+    cpu: () => ask<number>(CPU),
     end: () => end(child),
   }
 }
@@ -62,7 +68,10 @@ export async function serve<O>(
 ): Promise<void> {
   for (const event of ['disconnect', 'SIGTERM']) process.on(event, () => process.exit())
   const { ready, answer } = await prepare(JSON.parse(process.argv[2] ?? '{}') as O)
-  process.on('message', async (question) => process.send!(await answer?.(question as never)))
+  process.on('message', async (question) => {
+    const { user, system } = process.cpuUsage()
+    process.send!(question === CPU ? user + system : await answer?.(question as never))
+  })
   process.send!(ready ?? {})
 }
 

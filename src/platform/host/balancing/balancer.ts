@@ -34,6 +34,11 @@ export class Balancer {
     this.#discovery = discovery
   }
 
+  /** The modules that were asked so far. */
+  get modules(): Iterable<string> {
+    return this.#known.keys()
+  }
+
   /** All instances of a module that are known; what was seen of one is kept as long as it is among them. */
   instancesOf(module: string): readonly Instance[] {
     return this.#knownOf(module).instances
@@ -56,6 +61,11 @@ export class Balancer {
     return instance
   }
 
+  /** An instance that has not been tried and may be asked, if there is one. */
+  another(module: string, tried = NONE): Instance | undefined {
+    return first(this.#knownOf(module).tiers, tried, performance.now())
+  }
+
   #knownOf(module: string): Known {
     const endpoints = this.#discovery.endpointsOf(module)
     const known = this.#known.get(module)
@@ -64,7 +74,7 @@ export class Balancer {
       const same = known?.instances.find(({ origin }) => origin === endpoint.origin)
       return same ? Object.assign(same, endpoint) : new Instance(endpoint)
     })
-    const changed = { endpoints, instances, tiers: tiersOf(instances), compared: 0 }
+    const changed = { endpoints, instances, tiers: tiersOf(instances), compared: Number.NEGATIVE_INFINITY }
     this.#known.set(module, changed)
     return changed
   }

@@ -16,6 +16,8 @@ export class Breaker {
   readonly #rules = [new ConsecutiveBreaker(IN_A_ROW), new SamplingBreaker(SHARE)]
   #state: CircuitState = CircuitState.Closed
   #openUntil = 0
+  /** How often it has opened; a try that failed is no opening of its own. */
+  openings = 0
 
   get state(): 'closed' | 'open' | 'half-open' {
     if (this.#state === CircuitState.Closed) return 'closed'
@@ -44,6 +46,7 @@ export class Breaker {
   failed(now = performance.now()): void {
     const open = this.#rules.map((rule) => rule.failure(this.#state)).some(Boolean)
     if (!open && this.#state === CircuitState.Closed) return
+    if (this.#state === CircuitState.Closed) this.openings++
     this.#state = CircuitState.Open
     this.#openUntil = now + PAUSE
   }

@@ -24,6 +24,8 @@ export class Instance implements Endpoint {
 
   /** What requests to it take, in milliseconds: the latest count most; 0 when nothing is known. */
   milliseconds = 0
+  /** How often it was left out because it was slow. */
+  outliers = 0
   #leftOutUntil = 0
 
   /** True while it is left alone, because it is slow or about to stop. */

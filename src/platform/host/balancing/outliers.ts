@@ -22,6 +22,7 @@ export function leaveOutSlow(instances: readonly Instance[], now = performance.n
     if (left <= 0 || milliseconds < middle * TIMES || milliseconds < middle + LONGER) return
     if (instance.isLeftOut(now)) continue
     instance.leaveOut(now + PAUSE)
+    instance.outliers++
     left--
   }
 }

@@ -3,9 +3,11 @@ import type { Instance } from './instance.ts'
 /** Instances of one priority. What is done for every request makes no garbage. */
 export class Tier {
   readonly #instances: readonly Instance[]
+  readonly #isEven: boolean
 
   constructor(instances: readonly Instance[]) {
     this.#instances = instances
+    this.#isEven = instances.every(({ weight }) => weight === instances[0]!.weight)
   }
 
   /** The better of two that are drawn by their weights, a slow one only if there is no other; undefined if none can be asked. */
@@ -22,18 +24,30 @@ export class Tier {
       weight += instance.weight
     }
     if (count === 0) return undefined
-    const one = this.#draw(weight || count, weight === 0, tried, now, slow)
+    const evenly = this.#isEven || weight === 0
+    const total = evenly ? count : weight
+    const one = this.#draw(total, evenly, tried, now, slow)
     if (count === 1) return one
-    const other = this.#draw(weight || count, weight === 0, tried, now, slow)
+    // Drawn twice, the busiest of all would be asked. Of different weights the heaviest is meant to be drawn twice.
+    const other = evenly
+      ? this.#draw(total - 1, true, tried, now, slow, one)
+      : this.#draw(total, false, tried, now, slow)
     return other.inFlight * (one.weight || 1) < one.inFlight * (other.weight || 1) ? other : one
   }
 
   /** One by chance. Those of weight 0 have none, unless all of them have it. */
-  #draw(total: number, evenly: boolean, tried: readonly Instance[], now: number, slow: boolean): Instance {
+  #draw(
+    total: number,
+    evenly: boolean,
+    tried: readonly Instance[],
+    now: number,
+    slow: boolean,
+    but?: Instance,
+  ): Instance {
     let rest = Math.random() * total
     let last: Instance | undefined
     for (const instance of this.#instances) {
-      if (!mayAsk(instance, tried, now, slow)) continue
+      if (instance === but || !mayAsk(instance, tried, now, slow)) continue
       const share = evenly ? 1 : instance.weight
       if (share === 0) continue
       last = instance

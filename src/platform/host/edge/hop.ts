@@ -121,8 +121,8 @@ export class Hop implements Waiter {
     const wasSent = this.attempt?.wasSent !== false
     const isHarmless = !wasSent || method === 'GET' || method === 'HEAD' || 'idempotency-key' in headers
     if (this.isOver || !isHarmless || this.tried.length >= MOST_ATTEMPTS || context.isOver()) return false
-    const instance = pickOf(balancer, module, this.tried)
-    if (!instance || this.tried.includes(instance)) return false
+    const instance = balancer.another(module, this.tried)
+    if (!instance) return false
     // What has reached nobody is no more work for anybody.
     if (wasSent && !budget.take()) return false
     this.send(instance)
@@ -149,14 +149,6 @@ export class Hop implements Waiter {
   /** Whoever is answered before all was received cannot use the connection for anything else. */
   private letGo(): void {
     if (this.upload && !this.upload.complete) this.reply.header('connection', 'close')
-  }
-}
-
-function pickOf(balancer: Balancer, module: string, tried: readonly Instance[]): Instance | undefined {
-  try {
-    return balancer.pick(module, tried)
-  } catch {
-    return undefined
   }
 }
 

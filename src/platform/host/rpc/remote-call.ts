@@ -20,6 +20,9 @@ export interface RemoteCall {
   readonly asked: Instance[]
 }
 
+/** The cause of an {@link Unavailable}: nothing of the call has left this process, so that to send it again does nothing twice. */
+export class NotSent extends Error {}
+
 /** Has a call answered. Rejects with a {@link SeamError}. */
 export type Dispatch = (call: RemoteCall) => Promise<unknown>
 
@@ -33,7 +36,7 @@ export interface Transport {
    *
    * @returns the result; whether it has the declared shape is for others to check
    * @throws the errors of the contract, {@link BadInput}, {@link CallFailed}, {@link DeadlineExceeded} as the far side
-   *   threw them; {@link Unavailable} for whatever is no answer
+   *   threw them; {@link Unavailable} for whatever is no answer, because of {@link NotSent} where nobody was asked
    */
   send(instance: Instance, call: RemoteCall): Promise<unknown>
   close(): Promise<void>

@@ -33,10 +33,13 @@ export interface Edge {
 /** Chance would make tests say something else each time: this one asks in the order of the list. */
 class InOrder extends Balancer {
   override pick(module: string, tried: readonly Instance[] = []): Instance {
-    const worth = this.instancesOf(module).filter(({ breaker }) => breaker.mayAsk())
-    const chosen = worth.find((instance) => !tried.includes(instance)) ?? worth[0]
+    const chosen = this.another(module, tried) ?? this.another(module)
     if (!chosen) throw new Unavailable(module)
     return chosen
+  }
+
+  override another(module: string, tried: readonly Instance[] = []): Instance | undefined {
+    return this.instancesOf(module).find((instance) => instance.breaker.mayAsk() && !tried.includes(instance))
   }
 }
 

@@ -64,15 +64,13 @@ export class Channels {
   }
 }
 
-/**
- * Calls back when an attempt to connect has ended, or with an error when it takes long. A channel that has failed to connect
- * fails its calls by itself, at once.
- */
+/** Calls back when there is a connection, or with an error when there was none to be had, or it takes long. */
 export function whenConnected(channel: Channel, then: (error?: Error) => void): void {
   const until = Date.now() + CONNECT_TIMEOUT
   const look = () => {
     const state = channel.getConnectivityState(true)
-    if (state !== connectivityState.IDLE && state !== connectivityState.CONNECTING) then()
+    if (state === connectivityState.TRANSIENT_FAILURE) then(new Error('It cannot be connected to.'))
+    else if (state !== connectivityState.IDLE && state !== connectivityState.CONNECTING) then()
     else channel.watchConnectivityState(state, until, (error) => (error ? then(error) : look()))
   }
   look()

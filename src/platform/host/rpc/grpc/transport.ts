@@ -2,7 +2,7 @@ import { type Channel, Metadata, status } from '@grpc/grpc-js'
 import { DeadlineExceeded, Unavailable } from '../../../kit/errors.ts'
 import type { Instance } from '../../balancing/instance.ts'
 import type { SystemTokens } from '../../identity/tokens.ts'
-import type { RemoteCall, Transport } from '../remote-call.ts'
+import { NotSent, type RemoteCall, type Transport } from '../remote-call.ts'
 import { IDENTITY_HEADER, SERVICE_HEADER } from '../wire.ts'
 import { Channels, whenConnected } from './channels.ts'
 import { IDEMPOTENCY_METADATA } from './metadata.ts'
@@ -69,7 +69,7 @@ export class GrpcTransport implements Transport {
     call.context.await(waiter)
     whenConnected(channel, (cause) => {
       if (over) return
-      if (cause) return giveUp(new Unavailable(module, { cause }))
+      if (cause) return giveUp(new Unavailable(module, { cause: new NotSent(cause.message, { cause }) }))
       // Without a deadline here: the request has the only timer of it.
       sent = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
       sent.start(this.#metadata(call), {

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { Unavailable } from '../../../kit/errors.ts'
 import type { Instance } from '../../balancing/instance.ts'
+import { NotSent } from '../remote-call.ts'
 import { MAX_OUTPUT } from '../wire.ts'
 import { LineSplitter } from './line-splitter.ts'
 import { readAnswer } from './lines-of-calls.ts'
@@ -82,8 +83,9 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
 
   #fail(cause: Error): void {
     this.#waiting = 0
+    const why = this.#controller ? cause : new NotSent(cause.message, { cause })
     const retryAfter = this.#retryAfter
     for (const entry of this.#entries)
-      if (!entry.over) entry.failed(new Unavailable(this.#module, { cause, retryAfter }))
+      if (!entry.over) entry.failed(new Unavailable(this.#module, { cause: why, retryAfter }))
   }
 }

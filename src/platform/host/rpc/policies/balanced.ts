@@ -1,12 +1,17 @@
 import { DeadlineExceeded, SeamError } from '../../../kit/errors.ts'
-import type { Balancer } from '../../balancing/balancer.ts'
+import { type Balancer, NobodyToAsk } from '../../balancing/balancer.ts'
 import type { Outcome } from '../../balancing/instance.ts'
-import type { Dispatch, RemoteCall, Transport } from '../remote-call.ts'
+import { type Dispatch, NotSent, type RemoteCall, type Transport } from '../remote-call.ts'
 
-/** Sends each call to the instance that the balancer chooses, and tells the balancer how it went. */
+/**
+ * Sends each call to the instance that the balancer chooses, and tells the balancer how it went. An instance that cannot be
+ * reached is passed over for another one, at once and whatever the call does: what has reached nobody can do no harm, and is no
+ * more work for anybody.
+ */
 export function balanced({ transport, balancer }: { transport: Transport; balancer: Balancer }): Dispatch {
-  return async (call) => {
-    const instance = balancer.pick(call.contract.name, call.asked)
+  const send: Dispatch = async (call) => {
+    const module = call.contract.name
+    const instance = balancer.pick(module, call.asked)
     call.asked.push(instance)
     instance.began()
     const began = performance.now()
@@ -15,12 +20,17 @@ export function balanced({ transport, balancer }: { transport: Transport; balanc
       return await transport.send(instance, call)
     } catch (error) {
       outcome = outcomeOf(call, error)
-      throw error
+      if (!hasReachedNobody(error)) throw error
+      if (!balancer.another(module, call.asked)) throw balancer.another(module) ? error : new NobodyToAsk(module)
     } finally {
       instance.ended(outcome, outcome === 'answered' ? performance.now() - began : undefined)
     }
+    return send(call)
   }
+  return send
 }
+
+const hasReachedNobody = (error: unknown): boolean => error instanceof SeamError && error.cause instanceof NotSent
 
 function outcomeOf(call: RemoteCall, error: unknown): Outcome {
   if (!(error instanceof SeamError)) return 'failed'

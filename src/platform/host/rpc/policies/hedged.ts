@@ -35,7 +35,10 @@ export function hedged(budgets: RetryBudgets): Policy {
         )
       }
       const timer = setTimeout(() => {
-        if (budgets.of(call.contract.name).take()) ask()
+        const budget = budgets.of(call.contract.name)
+        if (!budget.take()) return
+        budget.hedges++
+        ask()
       }, hedge)
       timer.unref()
       ask()
