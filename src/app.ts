@@ -4,6 +4,8 @@ import type { Config } from './config.ts'
 import { Gates } from './platform/host/admission.ts'
 import { Balancer } from './platform/host/balancing/balancer.ts'
 import { BootError } from './platform/host/boot-error.ts'
+import { Cached } from './platform/host/cache/cached.ts'
+import { isCached } from './platform/host/cache/tags.ts'
 import { chooseDiscovery } from './platform/host/discovery/choose.ts'
 import { authenticate } from './platform/host/edge/authenticate.ts'
 import { allowOrigins } from './platform/host/edge/cors.ts'
@@ -69,6 +71,7 @@ export async function buildApp(config: Config, log: FastifyBaseLogger): Promise<
   const state = await openState({
     ...config,
     hosted,
+    caches: config.placement.hosted.some(({ uses }) => uses.some(isCached)),
     migrations: new URL('../migrations', import.meta.url).pathname,
     log,
   })
@@ -106,9 +109,10 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const remote =
     placement.remote.length > 0 ? await remoteCalls(config, { balancer, budgets, tokens, strict }) : undefined
   const statistics = new CallStatistics(registry)
+  const cached = state.cache && new Cached(state.cache, registry)
   const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : procedures)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
-    createClient(contract, { caller, adapter: adapterOf(contract), strict, statistics })
+    createClient(contract, { caller, adapter: adapterOf(contract), strict, statistics, cached })
 
   // Behind an edge, only processes of this system are believed anyway, so what they say of the client is true.
   const api = createServer({ log, trustProxy: edge ? config.trustProxy : true })
@@ -133,6 +137,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         procedures,
         transport: state.transport!,
         sessions,
+        cache: state.cache,
         secret,
         settings: config.settings,
         log,
