@@ -7,8 +7,6 @@ const ENTRY = 'seam:cache:entry:'
 const TAG = 'seam:cache:tag:'
 /** Seconds for which a version is remembered. What was kept under one that is forgotten is not believed any more. */
 const VERSION_LIFE = 24 * 60 * 60
-/** The longest that one question may take, in milliseconds. */
-const PATIENCE = 50
 /** So many outdated tags are remembered for a Redis that is away; beyond that, all that is kept of their modules is wrong. */
 const MOST_OWED = 1_000
 
@@ -17,6 +15,7 @@ const MOST_OWED = 1_000
  * answers are missing. Each command names one key.
  *
  * @param redis of `cacheRedis`; the store closes it
+ * @param options.patience the longest that one question may take, in milliseconds (50)
  * @param options.pause for how many milliseconds a Redis that has failed is left alone (1,000); then one question tries, while
  *   the others do without an answer
  */
@@ -25,7 +24,10 @@ export class RedisStore implements CacheStore {
   readonly shared = true
   readonly #redis: Redis | Cluster
   readonly #log: FastifyBaseLogger
+  readonly #patience: number
   readonly #pause: number
+  /** Those of this turn: who asks for the same at the same time asks once. */
+  readonly #looking = new Map<string, Promise<Look | undefined>>()
   #failed = false
   #leftAloneUntil = 0
   /** Tags whose new version has not reached Redis. Before it has, nothing is believed. */
@@ -33,14 +35,26 @@ export class RedisStore implements CacheStore {
   #paying: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(redis: Redis | Cluster, options: { log: FastifyBaseLogger; pause?: number }) {
+  constructor(redis: Redis | Cluster, options: { log: FastifyBaseLogger; patience?: number; pause?: number }) {
     this.#redis = redis
     this.#log = options.log
+    this.#patience = options.patience ?? 50
     this.#pause = options.pause ?? 1_000
     this.name = redis.isCluster ? 'Redis, a cluster' : 'Redis'
   }
 
   look(key: string, tags: readonly string[]): Promise<Look | undefined> {
+    let looking = this.#looking.get(key)
+    if (!looking) {
+      looking = this.#look(key, tags)
+      this.#looking.set(key, looking)
+      // Commands are sent at the end of the turn. Who comes later must see what has happened by then.
+      setImmediate(() => this.#looking.delete(key))
+    }
+    return looking
+  }
+
+  #look(key: string, tags: readonly string[]): Promise<Look | undefined> {
     return this.#ask(async () => {
       // Its time first: an entry that is replaced in between does not lend it to the one before.
       const [left, entry, ...found] = await Promise.all([
@@ -72,12 +86,12 @@ export class RedisStore implements CacheStore {
     this.#redis.disconnect()
   }
 
-  /** Asks Redis, if it is worth it, for at most 50 ms. Undefined: it did not answer. */
+  /** Asks Redis, if that is worth it. Undefined: it did not answer. */
   async #ask<T>(question: () => Promise<T>): Promise<T | undefined> {
     if (performance.now() < this.#leftAloneUntil) return undefined
     if (this.#failed) this.#leftAloneUntil = performance.now() + this.#pause
     try {
-      const answer = await inTime(this.#pay().then(question))
+      const answer = await inTime(this.#pay().then(question), this.#patience)
       this.#failed = false
       this.#leftAloneUntil = 0
       return answer
@@ -135,11 +149,11 @@ function keptIn(entry: string | null, versions: string, left: number): Kept | un
 }
 
 /** What has arrived by then is read, also when the process itself was too busy to look. */
-async function inTime<T>(work: Promise<T>): Promise<T> {
+async function inTime<T>(work: Promise<T>, patience: number): Promise<T> {
   const late = Promise.withResolvers<never>()
   const timer = setTimeout(
-    () => setImmediate(() => setImmediate(() => late.reject(new Error(`Redis took longer than ${PATIENCE} ms.`)))),
-    PATIENCE,
+    () => setImmediate(() => setImmediate(() => late.reject(new Error(`Redis took longer than ${patience} ms.`)))),
+    patience,
   )
   try {
     return await Promise.race([work, late.promise])

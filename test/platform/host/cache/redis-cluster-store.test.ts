@@ -13,7 +13,8 @@ const log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' })
 const cluster = await startRedisCluster()
 const redis = cacheRedis(cluster.urls, log)
 await once(redis, 'ready')
-const store = new RedisStore(redis, { log, pause: 100 })
+// It waits for Redis also on a busy machine.
+const store = new RedisStore(redis, { log, patience: 2_000, pause: 100 })
 t.teardown(async () => {
   await store.close()
   await cluster.close()
@@ -48,22 +49,23 @@ t.test('one address of it is enough to find the rest', async (t) => {
   const [known] = cluster.urls
   const other = cacheRedis([known!, known!], log)
   await once(other, 'ready')
-  const store = new RedisStore(other, { log })
+  const store = new RedisStore(other, { log, patience: 2_000 })
   t.teardown(() => store.close())
   for (let n = 0; n < 20; n++) t.ok(await store.look(`found-${n}`, ['found']))
 })
 
-t.test('while a node hangs, calls wait for 50 ms at most and nothing wrong is believed; then it goes on', async (t) => {
+t.test('while a node hangs, nobody waits for long and nothing wrong is believed; then it goes on', async (t) => {
+  const hasty = new RedisStore(redis, { log, patience: 200, pause: 100 })
   for (let n = 0; n < 20; n++) await store.keep(`hangs-${n}`, 'old', await look(store, `hangs-${n}`, [`h:${n}`]), LIFE)
   await cluster.signal('SIGSTOP', 1)
   const began = performance.now()
   const outdated: boolean[] = []
-  for (let n = 0; n < 20; n++) outdated.push(await store.outdate([`h:${n}`]))
+  for (let n = 0; n < 20; n++) outdated.push(await hasty.outdate([`h:${n}`]))
   t.ok(outdated.includes(false), 'not all could be done')
-  t.ok(performance.now() - began < 2_000, `${performance.now() - began} ms`)
+  t.ok(performance.now() - began < 4_500, `${performance.now() - began} ms`)
   await cluster.signal('SIGCONT', 1)
   for (let n = 0; n < 20; n++) {
-    const found = await until('the node', () => store.look(`hangs-${n}`, [`h:${n}`]))
+    const found = await until('the node', () => hasty.look(`hangs-${n}`, [`h:${n}`]))
     t.equal(found.kept, undefined)
   }
 })
