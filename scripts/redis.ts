@@ -31,12 +31,17 @@ export async function provideRedis(log: (line: string) => void = () => {}): Prom
     for (const node of named.split(',')) await ping(node.trim())
     return { url: named, close: async () => {} }
   }
+  return start(await redisProgram(log))
+}
+
+/** The path of a `redis-server` or `valkey-server` of this machine, which is installed where it can be. */
+export function redisProgram(log: (line: string) => void = () => {}): Promise<string> {
   const wanted = {
     names: ['redis-server', 'valkey-server'],
     package: 'redis-server',
     advice: 'The tests need a Redis: install redis-server or valkey-server, or set REDIS_URL=redis://host:6379.',
   }
-  return start(await provideProgram(wanted, log))
+  return provideProgram(wanted, log)
 }
 
 async function ping(url: string): Promise<void> {

@@ -4,6 +4,8 @@ import type { Config } from './config.ts'
 import { Gates } from './platform/host/admission.ts'
 import { Balancer } from './platform/host/balancing/balancer.ts'
 import { BootError } from './platform/host/boot-error.ts'
+import { Cached } from './platform/host/cache/cached.ts'
+import { isCached } from './platform/host/cache/tags.ts'
 import { chooseDiscovery } from './platform/host/discovery/choose.ts'
 import { authenticate } from './platform/host/edge/authenticate.ts'
 import { allowOrigins } from './platform/host/edge/cors.ts'
@@ -75,6 +77,7 @@ export async function buildApp(config: Config, log: FastifyBaseLogger): Promise<
   const state = await openState({
     ...config,
     hosted,
+    caches: config.placement.hosted.some(({ uses }) => uses.some(isCached)),
     migrations: new URL('../migrations', import.meta.url).pathname,
     log,
   })
@@ -119,10 +122,11 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const remote =
     placement.remote.length > 0 ? await remoteCalls(config, { balancer, budgets, tokens, strict, faults }) : undefined
   const statistics = new CallStatistics(registry)
+  const cached = state.cache && new Cached(state.cache, registry)
   const local = faults ? new FaultyAdapter(procedures, faults) : procedures
   const adapterOf = (contract: Contract) => (remote && !placement.hosts(contract.name) ? remote.adapter : local)
   const clientOf = <C extends Contract>(caller: string, contract: C) =>
-    createClient(contract, { caller, adapter: adapterOf(contract), strict, statistics })
+    createClient(contract, { caller, adapter: adapterOf(contract), strict, statistics, cached })
 
   // Behind an edge, only processes of this system are believed anyway, so what they say of the client is true.
   const api = createServer({ log, trustProxy: edge ? config.trustProxy : true })
@@ -147,6 +151,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         procedures,
         transport: state.transport!,
         sessions,
+        cache: state.cache,
         secret,
         settings: config.settings,
         eventsRetention: config.eventsRetention,

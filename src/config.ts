@@ -88,6 +88,15 @@ const Variables = Type.Object({
     description: 'How long events are kept after all subscribers have confirmed them: minutes, hours or days',
     examples: ['12h', '30d'],
   }),
+  CACHE_REDIS_URL: Type.Optional(
+    Type.String({
+      pattern: '^rediss?://\\S+(, *rediss?://\\S+)*$',
+      writeOnly: true,
+      description:
+        'Redis for the cache, which may evict; several nodes are a cluster (default: `REDIS_URL`, else memory)',
+      examples: ['redis://127.0.0.1:6380'],
+    }),
+  ),
   DISCOVERY: Type.Enum(['static', 'dns', 'consul'], {
     default: 'static',
     description: 'How modules that run elsewhere are found; says what `<MODULE>_URL` means',
@@ -226,6 +235,8 @@ export interface Config {
   /** Databases of modules that have one of their own. */
   readonly moduleDatabaseUrls: ReadonlyMap<string, string>
   readonly redisUrl: string | undefined
+  /** One Redis, or several nodes of a cluster; none: the cache is in memory. */
+  readonly cacheRedisUrls: readonly string[]
   readonly discovery: DiscoveryChoice
   /** Where modules run, in the words of that kind of discovery. */
   readonly moduleUrls: ReadonlyMap<string, readonly string[]>
@@ -324,6 +335,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     databaseUrl: vars.DATABASE_URL,
     moduleDatabaseUrls,
     redisUrl: vars.REDIS_URL,
+    cacheRedisUrls: addressesIn(vars.CACHE_REDIS_URL ?? vars.REDIS_URL ?? ''),
     discovery,
     moduleUrls,
     secret: vars.SECRET,
@@ -414,7 +426,7 @@ function faultsOf(schema: TObject, values: Record<string, unknown>): string[] {
 }
 
 /** The parts of a comma-separated list of URLs; a comma may also stand in a password. */
-const addressesIn = (value: string): string[] => value.split(/,(?=\w+:\/\/)/)
+const addressesIn = (value: string): string[] => (value ? value.split(/, *(?=\w+:\/\/)/) : [])
 
 function isCidr(text: string): boolean {
   const [address = '', bits, ...more] = text.split('/')

@@ -45,9 +45,9 @@ export async function redisServer(): Promise<RedisServer> {
     },
     async signal(signal) {
       if (!child || child.exitCode !== null || child.signalCode !== null) return
-      const exit = once(child, 'exit')
+      const exit = signal === 'SIGKILL' ? once(child, 'exit') : undefined
       child.kill(signal)
-      if (signal === 'SIGKILL') await exit
+      await exit
     },
     async flush() {
       if ((await ask((redis) => redis.flushall())) !== 'OK') throw new Error('Redis was not emptied.')

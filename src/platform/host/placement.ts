@@ -1,5 +1,6 @@
 import type { Contract } from '../kit/contract.ts'
 import type { Manifest } from '../kit/module.ts'
+import { outdatingEventsOf } from './cache/tags.ts'
 
 /** Which modules this process hosts, and which it reaches elsewhere. */
 export interface Placement {
@@ -7,7 +8,7 @@ export interface Placement {
   readonly hosted: readonly Manifest[]
   readonly remote: readonly Manifest[]
   hosts(module: string): boolean
-  /** The modules that handle an event. */
+  /** The modules that are told of an event: they handle it, or it ends answers that they keep. */
   subscribersOf(event: object): readonly string[]
 }
 
@@ -27,15 +28,16 @@ export function place(
   const wanted = modules === 'all' ? names : modules === 'none' ? [] : modules
   const hosted = catalogue.filter(({ contract }) => wanted.includes(contract.name))
   const remote = catalogue.filter((manifest) => !hosted.includes(manifest))
+  const told = catalogue.map((manifest) => ({
+    name: manifest.contract.name,
+    events: new Set<object>([...manifest.subscribes, ...outdatingEventsOf(manifest)]),
+  }))
   const placement: Placement = {
     all: catalogue,
     hosted,
     remote,
     hosts: (module) => hosted.some(({ contract }) => contract.name === module),
-    subscribersOf: (event) =>
-      catalogue
-        .filter(({ subscribes }) => subscribes.some((one) => one === event))
-        .map(({ contract }) => contract.name),
+    subscribersOf: (event) => told.filter(({ events }) => events.has(event)).map(({ name }) => name),
   }
   const faults = [
     ...wanted

@@ -4,6 +4,8 @@ import type { TObject } from 'typebox'
 import type { Client, Contract, ContractEvent, EventType } from '../kit/contract.ts'
 import type { Manifest, ModuleServices, Task } from '../kit/module.ts'
 import type { Transaction } from '../kit/tables.ts'
+import { Outdating } from './cache/outdating.ts'
+import type { CacheStore } from './cache/store.ts'
 import { codecOf } from './codec.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import { deadEvents, discard, redrive } from './events/dead-events.ts'
@@ -33,6 +35,8 @@ export interface Surroundings {
   readonly procedures: Procedures
   readonly transport: Transport
   readonly sessions: Sessions
+  /** Where answers of other modules are kept; undefined where none are. */
+  readonly cache: CacheStore | undefined
   readonly secret: string
   readonly settings: Readonly<Record<string, unknown>>
   readonly log: FastifyBaseLogger
@@ -54,6 +58,8 @@ export class RunningModule {
   readonly tasks: Task[] = []
   readonly #database: ModuleDatabase
   readonly #signals: Signals
+  readonly #outdated: Signals
+  readonly #outdating: Outdating | undefined
   readonly #subscriber: Subscriber
   readonly #relay: Sweep
   readonly #inbox: Sweep
@@ -74,12 +80,16 @@ export class RunningModule {
     this.#procedures = around.procedures
     this.#database = openModuleDatabase(name, around.urlOf(name))
     this.#signals = new Signals(name, log)
+    this.#outdated = new Signals(name, log, 'outdated')
+    this.#outdating = around.cache && new Outdating(manifest, { store: around.cache, signals: this.#outdated })
     this.#subscriber = new Subscriber(name, {
       db: this.#database.db,
       transport: around.transport,
       log,
       attempts: around.eventAttempts,
     })
+    // Also those that the module does not handle itself.
+    for (const event of this.#outdating?.events ?? []) this.#handle(event, async () => {})
     this.#inbox = new Sweep({ name: `inbox of ${name}`, interval: INBOX, log, run: () => this.#subscriber.sweep() })
     this.#pruning = new Sweep({
       name: `pruning of ${name}`,
@@ -136,7 +146,7 @@ export class RunningModule {
     const wake = () => this.#relay.wake()
     // Woken also when it begins to listen, now and after a lost connection: something may have come before.
     await this.#database.sql.listen(channelOf(name), wake, wake)
-    await this.#signals.listen(this.#database.sql)
+    for (const signals of [this.#signals, this.#outdated]) await signals.listen(this.#database.sql)
     for (const sweep of [this.#relay, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
   }
 
@@ -156,6 +166,10 @@ export class RunningModule {
   async #receive(message: Message): Promise<void> {
     if (message.kind === 'event') await this.#subscriber.receive(message.event)
     else await confirm(this.#database.sql, message.confirmation.subscriber, message.confirmation.eventIds)
+  }
+
+  #handle(event: ContractEvent, handle: Parameters<Subscriber['on']>[1]): void {
+    this.#subscriber.on(event, this.#outdating?.before(event, handle) ?? handle)
   }
 
   async #ping(db: Sql): Promise<object> {
@@ -188,7 +202,7 @@ export class RunningModule {
           )
         }
         this.#handled.add(event)
-        this.#subscriber.on(event as ContractEvent, handle)
+        this.#handle(event as ContractEvent, handle)
       },
       publish: (tx: Transaction, event: EventType, data: unknown) =>
         publish(tx, event as ContractEvent, data, around.placement.subscribersOf(event)),

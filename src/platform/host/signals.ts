@@ -13,8 +13,9 @@ export class Signals {
   readonly #log: FastifyBaseLogger
   readonly #listeners: Hear[] = []
 
-  constructor(module: string, log: FastifyBaseLogger) {
-    this.#channel = `seam_signal_${module}`
+  /** @param topic what only those hear who name it, too */
+  constructor(module: string, log: FastifyBaseLogger, topic = 'signal') {
+    this.#channel = `seam_${topic}_${module}`
     this.#log = log
   }
 

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { BootError } from './boot-error.ts'
+import type { CacheStore } from './cache/store.ts'
 import { openPlatformDatabase } from './data/databases.ts'
 import { type Migrated, migrate, PLATFORM_SCHEMA, whereIs } from './data/migrate.ts'
 import type { Transport } from './events/delivery.ts'
@@ -16,6 +17,8 @@ export interface State {
   readonly transport: Transport | undefined
   readonly sessions: SessionKeeper
   readonly redis: Redis | undefined
+  /** For the answers of other modules; undefined where none are kept. */
+  readonly cache: CacheStore | undefined
   /** The database of a module hosted here. */
   urlOf(module: string): string
   close(): Promise<void>
@@ -26,6 +29,10 @@ export interface StateOptions {
   readonly databaseUrl: string | undefined
   readonly moduleDatabaseUrls: ReadonlyMap<string, string>
   readonly redisUrl: string | undefined
+  /** Whether a module hosted here calls queries whose answers may be kept. */
+  readonly caches?: boolean
+  /** One Redis, or the nodes of a cluster; none: memory. */
+  readonly cacheRedisUrls?: readonly string[]
   readonly dataFolder: string
   readonly migrations: string
   readonly log: FastifyBaseLogger
@@ -48,8 +55,9 @@ export async function migrateState(options: StateOptions): Promise<Migrated[]> {
   }
 }
 
-/** How long a start waits for Redis, in milliseconds. */
+/** How long a start waits for Redis, in milliseconds: for the one that it needs, and for that of the cache. */
 const REDIS_PATIENCE = 3_000
+const CACHE_PATIENCE = 1_000
 
 /**
  * Opens PostgreSQL (given or embedded), Redis where there is one, and brings the schemas of the hosted modules up to date.
@@ -74,6 +82,8 @@ export async function openState(options: StateOptions): Promise<State> {
       !(await within(REDIS_PATIENCE, new Promise((resolve) => redis.once('ready', resolve))))
     )
       log.warn('Redis does not answer (REDIS_URL). Sessions and events wait until it does; limits are off meanwhile.')
+    const cache = options.caches ? await openCache(options.cacheRedisUrls ?? [], log) : undefined
+    if (cache) closing.push(() => cache.close())
     const platform = redis ? undefined : openPlatformDatabase(url!)
     if (platform) closing.push(() => platform.end({ timeout: 1 }))
     const transport = hosted.length > 0 ? await openTransport(url, redisUrl, log) : undefined
@@ -83,6 +93,7 @@ export async function openState(options: StateOptions): Promise<State> {
       transport,
       sessions: redis ? redisKeeper(redis) : postgresKeeper(platform!),
       redis,
+      cache,
       urlOf: (module) => options.moduleDatabaseUrls.get(module) ?? url!,
       close,
     }
@@ -134,6 +145,16 @@ async function openTransport(
 ): Promise<Transport> {
   const { postgresTransport, redisTransport } = await import('./events/bullmq-transport.ts')
   return redisUrl ? redisTransport(redisUrl, log) : postgresTransport(url!, log)
+}
+
+async function openCache(urls: readonly string[], log: FastifyBaseLogger): Promise<CacheStore> {
+  if (urls.length === 0) return new (await import('./cache/memory-store.ts')).MemoryStore()
+  const { cacheRedis } = await import('./redis.ts')
+  const { RedisStore } = await import('./cache/redis-store.ts')
+  const redis = cacheRedis(urls, log)
+  if (!(await within(CACHE_PATIENCE, new Promise((resolve) => redis.once('ready', resolve)))))
+    log.warn('The Redis of the cache does not answer (CACHE_REDIS_URL). Until it does, calls are made without it.')
+  return new RedisStore(redis, { log })
 }
 
 function nameOf(url: string, embedded: boolean): string {

@@ -13,10 +13,25 @@ export interface Procedure<I extends TSchema = TSchema, O extends TSchema = TSch
   readonly timeout?: number
   /** For queries: after so many milliseconds without an answer a second instance is asked, and the first answer counts. */
   readonly hedge?: number
+  /** For queries: see {@link Cache}. */
+  readonly cache?: Cache<I>
+}
+
+/**
+ * How long callers may keep the answer of a query, wherever the module runs. Only for answers that follow from the input
+ * alone: the handler is not told who asks (`identity` is null). Answers arrive frozen; errors are not kept.
+ */
+export interface Cache<I extends TSchema = TSchema> {
+  /** Seconds for which an answer is good. */
+  readonly ttl: number
+  /** What the answer tells of: an event whose `outdates` names one of these ends it, before any subscriber's handler runs. */
+  tags?(input: Static<I>): readonly string[]
+  /** So many seconds longer it stands in, unless an event has outdated it, where the module cannot be asked (default: 0). */
+  readonly staleIfError?: number
 }
 
 type ProcedureParts<I, O, E> = { input: I; output: O; throws?: readonly E[]; timeout?: number }
-type QueryParts<I, O, E> = ProcedureParts<I, O, E> & { hedge?: number }
+type QueryParts<I extends TSchema, O, E> = ProcedureParts<I, O, E> & { hedge?: number; cache?: Cache<I> }
 
 /**
  * Declares a procedure that only reads; callers may repeat it.
@@ -48,6 +63,8 @@ export interface EventType<D extends TSchema = TSchema> {
   /** The property of `data` whose value keeps the order: events with the same value arrive in the order they happened. */
   readonly key: string
   readonly data: D
+  /** The tags of kept answers of the same module that are wrong from now on ({@link Cache}). */
+  outdates?(data: Static<D>): readonly string[]
 }
 
 /** An event as its contract knows it. */
@@ -60,7 +77,7 @@ export type ContractEvent<E extends EventType = EventType> = E & { readonly modu
  */
 export function event<D extends TSchema>(
   name: string,
-  parts: { version: number; key: keyof Static<D> & string; data: D },
+  parts: { version: number; key: keyof Static<D> & string; data: D; outdates?(data: Static<D>): readonly string[] },
 ): EventType<D> {
   return { name, ...parts }
 }

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { CallOptions, Client, Contract } from '../../kit/contract.ts'
 import { BadInput, DeadlineExceeded, Divergence } from '../../kit/errors.ts'
+import type { Cached } from '../cache/cached.ts'
 import { codecOf, roundTrip } from '../codec.ts'
 import { isIdempotencyKey } from '../idempotency-key.ts'
 import { RequestContext, type Waiter } from '../request-context.ts'
@@ -12,15 +13,25 @@ import { MAX_INPUT } from './wire.ts'
  * Makes what `app.call(contract)` returns: the contract's procedures as functions, the same for every adapter.
  * A call belongs to the request in whose course it is made, and ends by that request's deadline whatever the far side does.
  *
+ * Where the contract declares a cache, `cached` answers what it can.
+ *
  * With `strict`, arguments must survive a trip over the network unchanged, arrive frozen, and stay as they are meanwhile.
  */
 export function createClient<C extends Contract>(
   contract: C,
-  options: { caller: string; adapter: Adapter; strict: boolean; statistics: CallStatistics },
+  options: {
+    caller: string
+    adapter: Adapter
+    strict: boolean
+    statistics: CallStatistics
+    cached?: Cached | undefined
+  },
 ): Client<C> {
+  const { caller, adapter, cached } = options
   const client: Record<string, unknown> = {}
   for (const name of Object.keys(contract.procedures)) {
-    const target = options.adapter.target(options.caller, contract, name)
+    const reached = adapter.target(caller, contract, name)
+    const target = cached?.target(caller, contract, name, reached) ?? reached
     client[name] = callable(contract, name, options.strict ? strictly(contract, name, target) : target, options)
   }
   return Object.freeze(client) as Client<C>
