@@ -57,6 +57,15 @@ export const contracts = () => {
   })
   // @ts-expect-error The key of an event is a property of its data.
   event('x.y', { version: 1, key: 'user', data: Type.Object({ userId: Type.String() }) })
+  query({ input: Book, output: Type.Null(), cache: { ttl: 1, tags: ({ id, pages }) => [id.trim(), pages.toFixed()] } })
+  // @ts-expect-error Tags are made of what the input has.
+  query({ input: Book, output: Type.Null(), cache: { ttl: 1, tags: ({ author }) => [author] } })
+  // @ts-expect-error Answers are kept for a time.
+  query({ input: Book, output: Type.Null(), cache: {} })
+  // @ts-expect-error What changes something is not kept.
+  command({ input: Book, output: Type.Null(), cache: { ttl: 1 } })
+  // @ts-expect-error An event outdates by what its data has.
+  event('x.y', { version: 1, key: 'id', data: Book, outdates: ({ author }) => [author] })
   // @ts-expect-error A REST prefix lies below /api/.
   defineContract('x', { routes: ['/books'] })
   // @ts-expect-error A procedure has an output.

@@ -81,7 +81,7 @@ t.test('posts are counted', async (t) => {
   for (let n = 0; n < 3; n++) await deleted(ada.id)
   await deleted(postId)
   await created(postId)
-  const handled = () => sql`select 1 from users.inbox`
+  const handled = () => sql`select 1 from users.inbox_keys`
   await until('all are handled, also those about nobody', async () => (await handled()).length === 8)
   t.equal(await count(), 0, 'never less than none')
 })
