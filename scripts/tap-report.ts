@@ -45,8 +45,8 @@ export class TapReport {
 
   #totals(totals: string): void {
     const count = (name: string) => Number(new RegExp(` ${name}: (\\d+)`).exec(totals)?.[1] ?? 0)
-    this.passed = count('pass')
-    this.failed = count('fail') + count('skip') + count('todo')
+    this.passed += count('pass')
+    this.failed += count('fail') + count('skip') + count('todo')
   }
 }
 

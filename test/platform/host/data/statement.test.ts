@@ -42,7 +42,7 @@ t.test('what runs is cancelled and what waits is dropped when the request ends',
   await until('three run', async () => (await running()) === 3)
   request.end()
   for (const outcome of await outcomes) t.ok(outcome.status === 'rejected' && isLate(outcome.reason))
-  t.equal(await running(), 0, 'nothing runs in PostgreSQL any more')
+  await until('nothing runs in PostgreSQL any more', async () => (await running()) === 0)
   await t.rejects(
     request.run(() => sleep(db, 20)),
     'and nothing is begun',
