@@ -147,7 +147,8 @@ async function together(work: Promise<unknown>[]): Promise<void> {
 }
 
 async function startServices(): Promise<Record<string, string>> {
-  const env: Record<string, string> = {}
+  // What one test file compiles, the next ones need not.
+  const env: Record<string, string> = { NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/compile') }
   const line = (text: string) => print(`  ${text}`)
   const redis = async () => {
     const server = await provideRedis(line).catch((error) => Promise.reject(new Failure(error.message)))

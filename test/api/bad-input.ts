@@ -203,9 +203,9 @@ function bodies({ token }: User): Record<string, Case> {
     'a body without a content type': { ...bad(good, {}), ...unsupported },
     'a body without a content type, in chunks': { ...bad(chunks(good), {}), ...unsupported },
     'a body that is too large': { ...bad(filler(MIB)), ...tooLarge },
-    'a body that is much too large': { ...bad(filler(8 * MIB)), ...tooLarge },
+    'a body that is much too large': { ...bad(filler(3 * MIB)), ...tooLarge },
     'a body that is too large, in chunks': { ...bad(chunks(filler(MIB - 100), ' '.repeat(200))), ...tooLarge },
-    'a body that is much too large, in chunks': { ...bad(chunks(...Array(64).fill(' '.repeat(MIB / 8)))), ...tooLarge },
+    'a body that is much too large, in chunks': { ...bad(chunks(...Array(24).fill(' '.repeat(MIB / 8)))), ...tooLarge },
     'a body that is too large, of a type that is not known': {
       ...bad('x'.repeat(MIB + 1), { 'content-type': 'text/plain' }),
       ...tooLarge,

@@ -80,7 +80,7 @@ t.test('static: the instances that are listed share the work', { buffered: true 
   const [one, two] = [await instance(start), await instance(start)]
   const edge = await start({ PORT: '0', MODULES: 'posts,notifications', USERS_URL: `${one.url},${two.url}` })
   const asking = await loop(connect(edge.url))
-  await asking.more(60)
+  await asking.more(300)
   await asking.end()
   t.strictSame(asking.failures, [])
   t.ok(one.served() > 10 && two.served() > 10, `${one.served()} and ${two.served()} requests`)

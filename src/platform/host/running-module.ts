@@ -113,6 +113,7 @@ export class RunningModule {
       ...this.faults,
       ...(this.#implemented ? [] : this.#procedures.implement(contract, {})),
       ...faultsOfSchemas(contract),
+      ...faultsOfCaches(contract),
       ...unhandled.map((event) => `"${contract.name}" subscribes to "${event.name}" and does not handle it.`),
     ]
   }
@@ -237,6 +238,13 @@ function faultsOfSchemas({ name, procedures, events }: Contract): string[] {
       return [`"${name}": ${what} is no schema for JSON: ${(error as Error).message}.`]
     }
   })
+}
+
+/** A cache that keeps nothing would look as if there were one. */
+function faultsOfCaches({ name, procedures }: Contract): string[] {
+  return Object.entries(procedures)
+    .filter(([, { cache }]) => cache && !(cache.ttl > 0))
+    .map(([key]) => `"${name}": the cache of its procedure "${key}" needs a ttl of more than 0 seconds, e.g. 30.`)
 }
 
 function settingsOf(schema: TObject | undefined, all: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -121,6 +121,16 @@ t.test('faults of the catalogue and of the environment are found before anything
   t.strictSame(opened, [])
 })
 
+t.test('a cache that keeps nothing is refused', async (t) => {
+  const odd = defineContract('boot-odd', {
+    procedures: { ask: query({ input: Type.Object({}), output: Type.Object({}), cache: { ttl: 0 } }) },
+  })
+  const oddModule = moduleOf(odd, (app) => app.implement({ ask: () => ({}) }))
+  t.match(await faults([oddModule]), [
+    /^"boot-odd": the cache of its procedure "ask" needs a ttl of more than 0 seconds/,
+  ])
+})
+
 t.test('a schema that JSON cannot follow is refused', async (t) => {
   const odd = defineContract('boot-odd', {
     procedures: { ask: query({ input: Type.Object({}), output: Type.Undefined() }) },
