@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { startSmtp, type TestSmtp } from '../support/smtp.ts'
@@ -27,7 +28,17 @@ for (const outside of [[], ['users', 'posts', 'notifications']]) {
       env: { SMTP_URL: smtp.url, LOGIN_LIMIT: '20', RATE_LIMIT: '1000' },
     })
     t.teardown(() => topology.close())
-    await play(t, readGuide(text), { topology, smtp })
+    const sql = postgres(topology.databaseUrl, { max: 1 })
+    t.teardown(() => sql.end())
+    /** Who reads at their own pace does not overtake events; what changes something cannot be sent again until it fits. */
+    const settled = () =>
+      until('all events have taken effect', async () => {
+        const [row] = await sql`
+          select not exists (select from users.outbox_deliveries where confirmed_at is null
+            union all select from posts.outbox_deliveries where confirmed_at is null) as settled`
+        return row!.settled
+      })
+    await play(t, readGuide(text), { topology, smtp, settled })
   })
 }
 
@@ -61,7 +72,11 @@ t.test('what would not be run is refused', async (t) => {
 })
 
 /** Does what a guide says, in its order, and compares what comes with what it shows. Ends at the first difference. */
-async function play(t: Test, steps: readonly Step[], world: { topology: Topology; smtp: TestSmtp }): Promise<void> {
+async function play(
+  t: Test,
+  steps: readonly Step[],
+  world: { topology: Topology; smtp: TestSmtp; settled: () => Promise<unknown> },
+): Promise<void> {
   const known = new Map<string, string>()
   let last: Found = { status: 0, headers: {}, body: '' }
   const filled = (text: string) =>
@@ -87,6 +102,7 @@ async function play(t: Test, steps: readonly Step[], world: { topology: Topology
     } else {
       const asked = mapped(step.request, filled)
       const shown = mapped(step.answer, filled)
+      if (!/^(GET|HEAD|OPTIONS) /.test(asked.start)) await world.settled()
       for (let sent = 0; sent < step.before; sent++) await ask(world.topology.url, asked)
       const end = performance.now() + 10_000
       let faults: string[]

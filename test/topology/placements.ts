@@ -39,13 +39,13 @@ const rpcOf = (outside: readonly string[], queue: Queue): 'http' | 'grpc' =>
  * files run side by side.
  */
 export async function testPlacements(queue: Queue, placements: typeof PLACEMENTS): Promise<void> {
-  t.setTimeout(180_000)
+  t.setTimeout(300_000)
   // Half of the time one waits for passwords, mails and databases.
   t.jobs = 2
   for (const outside of placements) {
     const rpc = rpcOf(outside, queue)
     const name = `${nameOf(outside)}, queues on ${queue}, calls by ${rpc}`
-    void t.test(name, { buffered: true, timeout: 90_000 }, async (t) => {
+    void t.test(name, { buffered: true, timeout: 150_000 }, async (t) => {
       const smtp = await startSmtp()
       t.teardown(() => smtp.close())
       const topology = await startTopology({
