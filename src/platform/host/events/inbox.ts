@@ -51,13 +51,18 @@ export async function takeTurn(tx: Transaction, delivery: Delivery, kept: boolea
   return row!.past ? 'past' : 'later'
 }
 
-/** Keeps an event until its turn comes, if it is not kept already. */
-export async function keep(db: Database, delivery: Delivery): Promise<void> {
+/**
+ * Keeps an event until its turn comes.
+ *
+ * @returns false if it is kept already, for its turn or for its next attempt
+ */
+export async function keep(db: Database, delivery: Delivery): Promise<boolean> {
   const { id, publisher, key, sequence, after } = delivery
-  await db.execute(sql`
+  const rows = await db.execute(sql`
     insert into inbox (event_id, publisher, key, sequence, after, event)
     values (${id}::uuid, ${publisher}, ${key}, ${sequence}, ${after}, ${JSON.stringify(delivery)}::jsonb)
-    on conflict do nothing`)
+    on conflict do nothing returning 1`)
+  return rows.length > 0
 }
 
 /** Has an event wait for its turn again. */

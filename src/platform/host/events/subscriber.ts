@@ -68,11 +68,9 @@ export class Subscriber {
    * @throws when the database cannot be used; nothing has been changed then
    */
   async receive(delivery: Delivery): Promise<void> {
-    if ((await this.#take({ delivery, attempts: 0 }, false)) === 'later') {
-      await keep(this.#db, delivery)
-      // Whoever had the turn meanwhile may have looked for the next one before this one was kept.
-      await this.#take({ delivery, attempts: 0 }, true)
-    }
+    if ((await this.#take({ delivery, attempts: 0 }, false)) === 'done') return
+    // Whoever had the turn meanwhile may have looked for the next one before this one was kept.
+    if (await keep(this.#db, delivery)) await this.#take({ delivery, attempts: 0 }, true)
   }
 
   /** Handles what is due in the inbox. */

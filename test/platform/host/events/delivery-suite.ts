@@ -229,6 +229,34 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     t.strictSame(await deadEvents(db, { limit: 10 }), [])
   })
 
+  t.test('to be delivered again is no attempt for an event that waits for its next one', async (t) => {
+    const system = await start(t)
+    let tries = 0
+    const host = await system.host({
+      hosted: ['alpha', 'beta'],
+      effects: {
+        beta: async (event, handling) => {
+          if (event.key === 'k' && ++tries < 2) throw new Error('not yet')
+          await writeEffect(event, handling)
+        },
+      },
+    })
+    await host.publish('k', 1)
+    await until('the first attempt', async () => (await system.sql`select from beta.inbox`).length === 1)
+    await system.sql`update beta.inbox set due_at = now() + interval '1 hour'`
+    await system.passDeadline()
+    await until('the second delivery', async () =>
+      (await system.deliveries()).some((row) => row.subscriber === 'beta' && row.attempts === 2),
+    )
+    await host.publish('other', 2)
+    await system.confirmed(1)
+    t.equal(tries, 1)
+    await system.sql`update beta.inbox set due_at = now()`
+    await system.confirmed(2)
+    t.equal(tries, 2)
+    t.match([...(await system.effects('beta'))], [{ n: 2 }, { n: 1 }])
+  })
+
   t.test('a dead event that is discarded has no effect, and makes way', async (t) => {
     const system = await start(t)
     const host = await system.host({
