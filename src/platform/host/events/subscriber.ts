@@ -73,16 +73,24 @@ export class Subscriber {
     if (await keep(this.#db, delivery)) await this.#take({ delivery, attempts: 0 }, true)
   }
 
-  /** Handles what is due in the inbox. */
+  /** Handles what is due in the inbox, in batches, as long as that gets on. */
   async sweep(): Promise<void> {
-    const due = await takeDue(this.#db, BATCH, HANDLER_TIMEOUT / 1000 + 5)
-    const byKey = Map.groupBy(due, ({ delivery }) => `${delivery.publisher} ${delivery.key}`)
-    const each = [...byKey.values()].map(async (group) => {
-      for (const waiting of group)
-        if ((await this.#take(waiting, true)) === 'later') await putBack(this.#db, waiting.delivery)
-    })
-    const failed = (await Promise.allSettled(each)).find((outcome) => outcome.status === 'rejected')
-    if (failed) throw failed.reason
+    for (;;) {
+      const due = await takeDue(this.#db, BATCH, HANDLER_TIMEOUT / 1000 + 5)
+      if (due.length === 0) return
+      const byKey = Map.groupBy(due, ({ delivery }) => `${delivery.publisher} ${delivery.key}`)
+      let later = 0
+      const each = [...byKey.values()].map(async (group) => {
+        for (const waiting of group) {
+          if ((await this.#take(waiting, true)) === 'done') continue
+          await putBack(this.#db, waiting.delivery)
+          later++
+        }
+      })
+      const failed = (await Promise.allSettled(each)).find((outcome) => outcome.status === 'rejected')
+      if (failed) throw failed.reason
+      if (due.length < BATCH || later === due.length) return
+    }
   }
 
   /** Tells the publisher that an event needs no more attention. */
