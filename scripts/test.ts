@@ -1,18 +1,16 @@
-// The whole of `npm test`. Arguments go to tap: `npm test -- test/boundaries/kit-size.test.ts`.
+// The whole of `npm test`, or some files of it: `npm test -- test/boundaries/kit-size.test.ts`.
 
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, globSync, readFileSync } from 'node:fs'
+import { globSync } from 'node:fs'
 import { chmod, mkdtemp, rm, statfs } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { acquireEmbeddedPostgres } from '../src/platform/host/data/embedded-postgres.ts'
 import { freshDatabase } from '../test/support/database.ts'
 import { provideDnsmasq } from './dnsmasq.ts'
 import { provideRedis } from './redis.ts'
-import { seconds, TapReport } from './tap-report.ts'
+import { endAll, run } from './run.ts'
+import { runTestFiles, seconds, type TestFile } from './test-files.ts'
 
 const root = join(import.meta.dirname, '..')
 const bin = join(root, 'node_modules/.bin')
@@ -20,74 +18,10 @@ process.chdir(root)
 process.env.PATH = `${bin}${delimiter}${process.env.PATH}`
 
 const print = (line: string) => console.log(line)
-const children = new Set<ChildProcess>()
 const services: Service[] = []
 
 interface Service {
   close(): Promise<void>
-}
-
-interface Options {
-  /** Minutes after which the program is ended. */
-  readonly limit: number
-  readonly env?: Record<string, string>
-  /** Gets each line of standard output, and standard error is passed on; without it both are collected. */
-  readonly onLine?: (line: string) => void
-}
-
-/** Runs a program of node_modules/.bin in a process group of its own and resolves with its exit code and output. */
-async function run(
-  program: string,
-  args: string[],
-  { limit, env, onLine }: Options,
-): Promise<{ code: number; output: string }> {
-  const child = spawn(join(bin, program), args, {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', onLine ? 'inherit' : 'pipe'],
-    detached: true,
-  })
-  children.add(child)
-  let output = ''
-  const keep = (chunk: Buffer) => (output += chunk)
-  child.stderr?.on('data', keep)
-  if (onLine) createInterface({ input: child.stdout! }).on('line', onLine)
-  else child.stdout!.on('data', keep)
-
-  const endAfter = (minutes: number, why: string) =>
-    setTimeout(() => {
-      output += `\n${program} was ended: ${why} for ${minutes} minutes.`
-      void end(child)
-    }, minutes * 60_000)
-  const total = endAfter(limit, 'it ran')
-  // tap waits without end for a test file whose children hold its output open.
-  const silence = endAfter(Math.min(5, limit), 'it said nothing')
-  child.stdout!.on('data', () => silence.refresh())
-  const closed = new Promise((resolve) => child.once('close', resolve))
-  try {
-    const [code] = await once(child, 'exit')
-    // What a test left running would hold the output open for ever.
-    await Promise.race([closed, sleep(1000).then(() => end(child))])
-    return { code: code ?? 1, output }
-  } finally {
-    clearTimeout(total)
-    clearTimeout(silence)
-    child.stdout?.destroy()
-    children.delete(child)
-  }
-}
-
-/** Ends a child and all that it started: tap leaves test files behind that ignore SIGTERM. */
-async function end(child: ChildProcess): Promise<void> {
-  const signal = (name: NodeJS.Signals | 0): boolean => {
-    try {
-      return process.kill(-child.pid!, name)
-    } catch {
-      return false
-    }
-  }
-  signal('SIGTERM')
-  for (let waited = 0; waited < 5000 && signal(0); waited += 50) await sleep(50)
-  signal('SIGKILL')
 }
 
 let closing: Promise<void> | undefined
@@ -95,7 +29,7 @@ let closing: Promise<void> | undefined
 /** Ends what runs and stops what was started, at most once and within 30 seconds. */
 function close(): Promise<void> {
   const all = async () => {
-    await Promise.all([...children].map(end))
+    await endAll()
     // The last first: a database goes before its server.
     for (const service of services.toReversed()) await service.close().catch((error) => console.error(error))
   }
@@ -126,15 +60,9 @@ async function stage<T>(name: string, work: () => Promise<T>, isGood = (_result:
 
 const check = (program: string, ...args: string[]) =>
   stage([program, ...args].join(' '), async () => {
-    const { code, output } = await run(program, args, { limit: 5 })
+    const { code, output } = await run(program, args, { limit: 300 })
     if (code !== 0) throw new Failure(output.trim())
   })
-
-/** tap compiles its test class for the plugins in .taprc. Where it is made for others, the first run of tap fails. */
-function tapIsBuilt(): boolean {
-  const built = 'node_modules/@tapjs/test/test-built/dist/esm/index.js'
-  return existsSync('.tap/plugins') && existsSync(built) && !readFileSync(built, 'utf8').includes('@tapjs/typescript')
-}
 
 /** Waits for all even if one fails, so that each failure is printed and nothing goes on behind the next line. */
 async function together(work: Promise<unknown>[]): Promise<void> {
@@ -179,7 +107,7 @@ async function makeTemplate(): Promise<string> {
   const template = await freshDatabase()
   await hold(template)
   const env = { DATABASE_URL: template.url, REDIS_URL: '', NODE_ENV: 'test' }
-  const { code, output } = await run('node', ['src/migrate.ts'], { limit: 1, env })
+  const { code, output } = await run('node', ['src/migrate.ts'], { limit: 60, env })
   if (code !== 0) throw new Failure(output.trim())
   return new URL(template.url).pathname.slice(1)
 }
@@ -212,50 +140,34 @@ async function forgetAtPowerFailure(url: string): Promise<void> {
   }
 }
 
-interface Results {
-  readonly report: TapReport
-  readonly code: number
-}
-
 /** What holds at a pace that is measured. Nothing else may run beside it. */
 const MEASURED = 'test/resilience/**/*.test.ts'
+/** The longest files. They begin, so that none of them runs alone at the end. */
+const LONG = 'test/{topology,permissions}/**/*.test.ts'
 /** Test files that run side by side otherwise: more than there are cores, since half of the time each of them waits. */
 const JOBS = 3
 
 /** Runs the named files, or all. */
-async function test(env: Record<string, string>): Promise<Results> {
-  const report = new TapReport(print)
+async function test(env: Record<string, string>): Promise<TestFile[]> {
   const named = process.argv.slice(2)
-  const all = globSync('test/**/*.test.ts')
-  const measured = globSync(MEASURED)
-  const others = all.filter((file) => !measured.includes(file)).sort()
-  const runs =
-    named.length > 0
-      ? [named]
-      : [
-          [...others, `--jobs=${JOBS}`],
-          [...measured.sort(), '--jobs=1'],
-        ]
-  let worst = 0
-  for (const args of runs) {
-    const options = { limit: 45, env, onLine: (line: string) => report.line(line) }
-    const { code, output } = await run('tap', ['run', ...args, '--reporter=tap'], options)
-    if (output) print(output)
-    worst = Math.max(worst, code)
-  }
-  return { report, code: worst }
+  if (named.length > 0) return runTestFiles(named, { jobs: JOBS, env, print })
+  const measured = globSync(MEASURED).sort()
+  const sideBySide = new Set([...globSync(LONG).sort(), ...globSync('test/**/*.test.ts').sort()]).difference(
+    new Set(measured),
+  )
+  return [
+    ...(await runTestFiles([...sideBySide], { jobs: JOBS, env, print })),
+    ...(await runTestFiles(measured, { jobs: 1, env, print })),
+  ]
 }
 
-function summarize({ report, code }: Results): void {
+function summarize(files: readonly TestFile[]): void {
   print('Slowest:')
-  const slowest = report.files.toSorted((a, b) => b.time - a.time).slice(0, 5)
-  for (const { name, time } of slowest) print(`  ${seconds(time)}  ${name}`)
-
-  const ran = report.passed + report.failed > 0
-  if (!ran) print(`No test ran; tap ended with ${code}.`)
-  const failed = ran && code !== 0 ? Math.max(report.failed, 1) : report.failed
-  print(`${report.passed} passed, ${failed} failed`)
-  process.exitCode = ran && failed === 0 ? 0 : 1
+  for (const { name, time } of files.toSorted((a, b) => b.time - a.time).slice(0, 5))
+    print(`  ${seconds(time)}  ${name}`)
+  const sum = (of: 'passed' | 'failed') => files.reduce((total, file) => total + file[of], 0)
+  print(`${sum('passed')} passed, ${sum('failed')} failed`)
+  process.exitCode = files.length > 0 && sum('failed') === 0 ? 0 : 1
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -267,16 +179,15 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 try {
-  if (!tapIsBuilt()) await check('tap', 'build')
   await together([check('tsc'), check('biome', 'check', '--error-on-warnings'), check('depcruise', 'src')])
   const env = await stage('Redis, dnsmasq and PostgreSQL', startServices)
-  const results = await stage(
-    'tap',
+  const files = await stage(
+    'tests',
     () => test(env),
-    (results) => results.code === 0,
+    (files) => files.every(({ failed }) => failed === 0),
   )
   await close()
-  summarize(results)
+  summarize(files)
 } catch (error) {
   console.error(error instanceof Failure ? error.message : error)
   process.exitCode = 1

@@ -1,5 +1,5 @@
 import postgres, { type Sql } from 'postgres'
-import { hashPassword } from '../../src/modules/users/passwords.ts'
+import { OWASP_MEMORY, Passwords } from '../../src/modules/users/passwords.ts'
 import { searchable } from '../../src/modules/users/search.ts'
 import { article, name, type Random, randomOf, skewed, tags } from './text.ts'
 
@@ -74,7 +74,7 @@ export async function fill(databases: Databases, seed: Seed, onProgress: (done: 
       return { author, status, random }
     })
     const tagged = new Map<string, number>()
-    const passwordHash = await hashPassword(seed.password)
+    const passwordHash = await new Passwords(OWASP_MEMORY).hash(seed.password)
     await inBatches('users', (from, to) => insertUsers({ users, posts }, seed, range(from, to), passwordHash, authors))
     await inBatches('posts', (from, to) => {
       const rows = range(from, to).map((n) => {

@@ -4,7 +4,7 @@ import { and, eq, sql, type Transaction } from '../../platform/kit/tables.ts'
 import type { Accounts, VersionedAccount } from './accounts.ts'
 import { users as contract } from './contract.ts'
 import { issueToken, ownerOfToken, redeemToken, revokeTokens } from './one-time-tokens.ts'
-import { hashPassword, isOutdated, NOBODY, verifyPassword } from './passwords.ts'
+import type { Passwords } from './passwords.ts'
 import type { SignIn, SignIns } from './sign-ins.ts'
 import { resetRequests, users } from './tables.ts'
 
@@ -14,7 +14,12 @@ export type Credentials = ReturnType<typeof credentialsOf>
  * Passwords: signing in with them, changing and forgetting them. No connection is held while one is hashed; so whatever
  * was found out before is looked at again in the transaction.
  */
-export function credentialsOf(app: ModuleApp<typeof contract>, accounts: Accounts, signIns: SignIns) {
+export function credentialsOf(
+  app: ModuleApp<typeof contract>,
+  accounts: Accounts,
+  signIns: SignIns,
+  passwords: Passwords,
+) {
   const known = { id: users.id, passwordHash: users.passwordHash }
   const byEmail = app.db
     .select(known)
@@ -80,9 +85,9 @@ export function credentialsOf(app: ModuleApp<typeof contract>, accounts: Account
       password: string,
     ): Promise<{ account: VersionedAccount; signIn: SignIn }> {
       const [found] = await byEmail.execute({ email: email.toLowerCase() })
-      const right = await verifyPassword(password, found?.passwordHash ?? NOBODY)
+      const right = await passwords.verify(password, found?.passwordHash ?? passwords.nobody)
       if (!found || !right) throw new contract.errors.WrongCredentials()
-      const better = isOutdated(found.passwordHash) ? await hashPassword(password) : undefined
+      const better = passwords.isOutdated(found.passwordHash) ? await passwords.hash(password) : undefined
       return app.db.transaction(async (tx) => {
         const account = await lockVerified(tx, found)
         if (!account) throw new contract.errors.WrongCredentials()
@@ -102,8 +107,8 @@ export function credentialsOf(app: ModuleApp<typeof contract>, accounts: Account
     async changePassword(user: { userId: string; sessionId: string }, from: string, to: string): Promise<void> {
       const [found] = await byId.execute({ id: user.userId })
       if (!found) throw new contract.errors.UserNotFound()
-      if (!(await verifyPassword(from, found.passwordHash))) throw new contract.errors.WrongPassword()
-      const passwordHash = await hashPassword(to)
+      if (!(await passwords.verify(from, found.passwordHash))) throw new contract.errors.WrongPassword()
+      const passwordHash = await passwords.hash(to)
       await app.db.transaction(async (tx) => {
         if (!(await lockVerified(tx, found))) throw new contract.errors.WrongPassword()
         await setPassword(tx, found.id, passwordHash)
@@ -129,7 +134,7 @@ export function credentialsOf(app: ModuleApp<typeof contract>, accounts: Account
     async resetPassword(token: string, password: string): Promise<void> {
       const userId = await ownerOfToken(app.db, token, 'reset-password')
       if (userId === undefined) throw new contract.errors.TokenInvalid()
-      const passwordHash = await hashPassword(password)
+      const passwordHash = await passwords.hash(password)
       await app.db.transaction(async (tx) => {
         await accounts.lockIfThere(tx, userId)
         if (!(await redeemToken(tx, token, 'reset-password'))) throw new contract.errors.TokenInvalid()

@@ -1,7 +1,9 @@
 import { argon2Sync, randomBytes } from 'node:crypto'
 import t from 'tap'
-import { hashPassword, isOutdated, NOBODY, verifyPassword } from '../../../src/modules/users/passwords.ts'
+import { OWASP_MEMORY, Passwords } from '../../../src/modules/users/passwords.ts'
 import { startUsers, watchHashing } from './start.ts'
+
+const passwords = new Passwords(OWASP_MEMORY)
 
 /** A password as it would have been hashed with less effort. */
 function weakHash(password: string): string {
@@ -18,29 +20,32 @@ function weakHash(password: string): string {
 }
 
 t.test('a hash says how it was made, and fits its password only', async (t) => {
-  const [one, other] = await Promise.all([hashPassword('correct horse'), hashPassword('correct horse')])
+  const [one, other] = await Promise.all([passwords.hash('correct horse'), passwords.hash('correct horse')])
   t.match(one, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/)
   t.not(one, other, 'each has a salt of its own')
-  t.ok(await verifyPassword('correct horse', one))
-  t.notOk(await verifyPassword('Correct horse', one))
-  t.notOk(await verifyPassword('', NOBODY))
-  t.ok(await verifyPassword('correct horse', weakHash('correct horse')), 'with the parameters that it names')
-  t.strictSame([isOutdated(one), isOutdated(NOBODY), isOutdated(weakHash('x'))], [false, false, true])
+  t.ok(await passwords.verify('correct horse', one))
+  t.notOk(await passwords.verify('Correct horse', one))
+  t.notOk(await passwords.verify('', passwords.nobody))
+  t.ok(await passwords.verify('correct horse', weakHash('correct horse')), 'with the parameters that it names')
+  t.strictSame(
+    [passwords.isOutdated(one), passwords.isOutdated(passwords.nobody), passwords.isOutdated(weakHash('x'))],
+    [false, false, true],
+  )
 })
 
 t.test('few passwords are hashed at a time, some wait, and the rest is refused', async (t) => {
   const seen = watchHashing(t)
-  const results = await Promise.allSettled(Array.from({ length: 300 }, (_, n) => hashPassword(`horse ${n}`)))
+  const results = await Promise.allSettled(Array.from({ length: 300 }, (_, n) => passwords.hash(`horse ${n}`)))
   const refused = results.filter((result) => result.status === 'rejected')
   t.ok(seen.atOnce <= 3, 'so many at a time')
   t.equal(seen.count, results.length - refused.length)
   t.equal(results.length - refused.length - seen.atOnce, 100, 'so many may wait')
   t.strictSame([...new Set(refused.map(({ reason }) => `${reason.status} ${reason.code}`))], ['503 Busy'])
-  t.ok(await hashPassword('later'), 'and then it goes on')
+  t.ok(await passwords.hash('later'), 'and then it goes on')
 })
 
 t.test('at sign-in', async (t) => {
-  const { api, sql, signIn } = await startUsers(t)
+  const { api, sql, signIn } = await startUsers(t, { env: { PASSWORD_MEMORY: '19456' } })
   const seen = watchHashing(t)
   const hashesOf = async (work: () => Promise<unknown>) => {
     const before = seen.count
@@ -67,7 +72,7 @@ t.test('at sign-in', async (t) => {
     t.equal(await hashesOf(() => signIn({ ...ada, password: 'wrong horse' })), 1)
     t.equal((await signIn(ada)).status, 200)
     const [row] = await sql`select password_hash from users.users where id = ${ada.id}`
-    t.notOk(isOutdated(row!.password_hash))
+    t.match(row!.password_hash, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
     t.equal(await hashesOf(() => signIn(ada)), 1, 'once')
     t.equal((await signIn(ada)).status, 200)
   })

@@ -4,7 +4,7 @@ import { userOf } from '../../../platform/kit/permissions.ts'
 import type { Accounts, VersionedAccount } from '../accounts.ts'
 import { users as contract } from '../contract.ts'
 import type { Credentials } from '../credentials.ts'
-import { hashPassword } from '../passwords.ts'
+import type { Passwords } from '../passwords.ts'
 import { Account, Email, GivenPassword, Name, Password, Token } from '../schemas.ts'
 import type { SignIn, SignIns } from '../sign-ins.ts'
 import { accountOf } from './limits.ts'
@@ -36,6 +36,7 @@ export function authRoutes(
   accounts: Accounts,
   signIns: SignIns,
   credentials: Credentials,
+  passwords: Passwords,
 ): void {
   const { EmailTaken, WrongCredentials, RefreshRefused, Busy } = contract.errors
 
@@ -53,7 +54,7 @@ export function authRoutes(
     },
     async (request, reply) => {
       const { password, ...person } = request.body
-      const passwordHash = await hashPassword(password)
+      const passwordHash = await passwords.hash(password)
       const { user, signIn } = await app.once(request, reply, async (tx) => {
         const user = await accounts.add(tx, { ...person, passwordHash })
         return { user, signIn: await signIns.begin(tx, user) }
