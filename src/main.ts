@@ -10,7 +10,7 @@ const { catalogue } = await import('./modules/catalogue.ts')
 const { BootError } = await import('./platform/host/boot-error.ts')
 const { announce } = await import('./platform/host/ops/announce.ts')
 const { createLog } = await import('./platform/host/ops/log.ts')
-const { giveBackMemory } = await import('./platform/host/ops/memory.ts')
+const { giveBackMemoryAtRest } = await import('./platform/host/ops/memory.ts')
 
 try {
   const config = readConfig(process.env, catalogue)
@@ -21,9 +21,9 @@ try {
     await (await starting).close()
   })
   const app = await starting
-  giveBackMemory()
   const urls = await app.listen()
   console.log(announce(config, urls, app.runsOn))
+  giveBackMemoryAtRest()
 } catch (error) {
   console.error(error instanceof BootError ? error.message : error)
   process.exit(1)

@@ -283,6 +283,7 @@ const bad: Record<string, string[]> = {
   VAPID_PRIVATE_KEY: ['hunter2', `hunter2${'x'.repeat(37)}`],
   VAPID_SUBJECT: ['admin@example.com', 'http://example.com'],
   PUSH_PRIVATE_ENDPOINTS: ['yes', '1'],
+  PASSWORD_MEMORY: ['19 MiB', '63', '2097152', '1.5'],
   MAIL_FROM: ['nobody', '<>', 'a@b\nBcc: c@d', 'A <a@b> <c@d>'],
 }
 
