@@ -22,9 +22,10 @@ const after = (ms: number, result: unknown) => (call: RemoteCall) =>
 
 t.test('a second instance is asked after the time of the contract, and the first answer counts', async (t) => {
   const far = farSide(after(2_000, 'slow'), after(10, 'fast'))
+  const began = performance.now()
   t.equal(await hedged(new RetryBudgets())(far.dispatch)(callOf('hasty')), 'fast')
   t.equal(far.calls.length, 2)
-  t.ok(far.calls[1]!.at - far.calls[0]!.at >= 25)
+  t.ok(far.calls[1]!.at - began >= 25)
   t.ok(far.calls[0]!.call.context.signal.aborted, 'the slow one is given up')
 })
 
