@@ -13,8 +13,6 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The hosted module that a route belongs to. */
     module?: string
-    /** A route between processes, which does its own authentication. */
-    internal?: boolean
   }
   interface FastifyRequest {
     /** True when another process of the system has authenticated and limited this request already. */
@@ -41,13 +39,9 @@ export function authenticate(
   server.decorateRequest('vouched', false)
 
   server.addHook('onRequest', (request, _reply, done) => {
-    // Before any credentials or body are looked at: so answer also the addresses that exist only between processes.
+    // Before any credentials or body are looked at: so do the addresses that exist only between processes not exist.
     if (request.is404) return done(new NotFound())
-    const { module, internal } = request.routeConfig
-    if (internal) {
-      request.vouched = true
-      return done()
-    }
+    const { module } = request.routeConfig
     const admit = (identity: Identity | null) => {
       request.identity = identity
       request.context.identity = identity

@@ -11,6 +11,7 @@ import fastify, {
 import { BadInput, DeadlineExceeded, NotFound } from '../../kit/errors.ts'
 import { createAjv } from '../ajv.ts'
 import { RequestContext, requestIdOf } from '../request-context.ts'
+import { type Ahead, serverAsking } from './ahead.ts'
 import { refuseBrokenRequest } from './broken-requests.ts'
 import { compressAnswers } from './compression.ts'
 import { ensureAcceptable } from './negotiation.ts'
@@ -46,7 +47,9 @@ export function createServer(options: {
   log: FastifyBaseLogger
   trustProxy: readonly string[] | true
 }): FastifyInstance {
+  const ahead: Ahead[] = []
   const server = fastify({
+    serverFactory: serverAsking(ahead),
     loggerInstance: options.log,
     childLoggerFactory: (log, bindings, options) => new RequestLog(() => log.child(bindings, options)),
     logController: new LogController({ requestIdLogLabel: 'requestId', disableRequestLogging: true }),
@@ -81,6 +84,7 @@ export function createServer(options: {
   server.decorateRequest('identity', null)
   server.decorateRequest('ownerKnown', false)
   server.decorate('draining', false)
+  server.decorate('ahead', ahead)
   // They may be ignored (RFC 9110, 10.1.1). Node would refuse them with an answer that has no body.
   server.server.on('checkExpectation', (request, reply) => server.server.emit('request', request, reply))
   server.addHook('onRequest', (request, reply, done) => {
@@ -98,9 +102,7 @@ export function createServer(options: {
   server.addHook('preValidation', (request, reply, done) => {
     if (isAmbiguous(request.url)) return done(new NotFound())
     ensureAcceptable(request)
-    const { internal, stream } = request.routeConfig
-    // A calling process ends its call itself, and would not understand a problem.
-    if (!internal && !stream) request.context.await({ expire: () => answerLate(request, reply) })
+    if (!request.routeConfig.stream) request.context.await({ expire: () => answerLate(request, reply) })
     request.context.run(done)
   })
   compressAnswers(server)

@@ -20,8 +20,8 @@ export function shedLoad(server: FastifyInstance, gates: Gates): void {
   server.decorateRequest('gate', undefined)
 
   const admit = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => {
-    const { module, internal } = request.routeConfig
-    const gate = module === undefined || internal || request.gate ? undefined : gates.of(module)
+    const { module } = request.routeConfig
+    const gate = module === undefined || request.gate ? undefined : gates.of(module)
     if (!gate) return done()
     if (!gate.enter()) return done(new Overloaded(gate.module))
     request.gate = gate

@@ -238,14 +238,25 @@ t.test('what is no batch is refused as a whole', async (t) => {
   for (const [what, body] of Object.entries(broken)) t.equal((await ask(url, body)).status, 400, what)
   t.equal((await ask(url, `"${'x'.repeat(3 * 1024 * 1024)}"\n`)).status, 413)
   t.equal((await ask(url, good, { 'content-type': 'text/csv' })).status, 415)
-  t.equal((await ask(url, good, { 'content-type': 'application/json' })).status, 400)
+  t.equal((await ask(url, good, { 'content-type': 'application/json' })).status, 415)
   t.equal(handled, 0)
   t.equal((await ask(url, good.repeat(64))).lines.length, 64)
 })
 
 t.test('who cancels nonsense cancels nothing', async (t) => {
   const { url } = await start(t, {})
-  for (const input of [null, {}, [], ['x', 0], [1, 2, 3], 'text', [['x'], -1], [{}, 'y']])
+  for (const input of [
+    null,
+    {},
+    [],
+    ['x', 0],
+    [1, 2, 3],
+    'text',
+    [['x'], -1],
+    [{}, 'y'],
+    [{ toString: 1 }, 0],
+    ['x', { valueOf: 1 }],
+  ])
     t.strictSame((await ask(url, line('$cancel', input))).lines, ['0 null'])
 })
 
