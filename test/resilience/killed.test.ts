@@ -34,7 +34,7 @@ t.test('one instance is killed: no query fails, and soon all is as fast as befor
   // else was asked.
   await mills[0]!.start()
   await Promise.all(mills.map((mill) => mill.become(300)))
-  const load = keepAsking(() => http.grind({}), { callers: 60, pause: 1 })
+  const load = keepAsking(() => http.grind({}), { callers: 60, pause: 50 })
   const counts = () => Promise.all(mills.map((mill) => mill.count()))
   const first = (await counts())[0]!
   await until('each waits for many', async () => (await counts())[0]! > first + 60)

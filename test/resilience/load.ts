@@ -21,7 +21,7 @@ export interface Load {
  * Asks over and over until {@link Load.end}.
  *
  * @param options.callers how many ask at the same time
- * @param options.pause milliseconds for which each rests after an answer
+ * @param options.pause milliseconds for which each rests after an answer, on the average: each for itself, so that they do not go in step
  */
 export function keepAsking(ask: () => Promise<unknown>, options: { callers: number; pause: number }): Load {
   const seen: Seen[] = []
@@ -34,7 +34,7 @@ export function keepAsking(ask: () => Promise<unknown>, options: { callers: numb
         (error) => `${error.code}: ${error.message}`,
       )
       seen.push({ at, milliseconds: performance.now() - at, failure })
-      await sleep(options.pause)
+      await sleep(2 * options.pause * Math.random())
     }
   }
   const callers = Array.from({ length: options.callers }, caller)

@@ -14,8 +14,12 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 const NOBODY = '01900000-0000-7000-8000-000000000000'
 const MIB = 1024 * 1024
 
-/** Plays the same requests, good and bad ones, against a fresh Seam. */
-export async function record(api: Api): Promise<Exchange[]> {
+/**
+ * Plays the same requests, good and bad ones, against a fresh Seam.
+ *
+ * @param settled resolves when all events have had their effects
+ */
+export async function record(api: Api, settled: () => Promise<unknown>): Promise<Exchange[]> {
   const exchanges: Exchange[] = []
   const names = new Map<string, string>()
   const play = async (method: string, path: string, ask?: Ask): Promise<Answer> => {
@@ -52,7 +56,10 @@ export async function record(api: Api): Promise<Exchange[]> {
   // When the mail is there, the notification is, too.
   for (const { email } of [ada, bob]) await api.target.smtp.mailTo(email)
   const page = await play('GET', `/api/posts?author=${ada.id}&limit=2`)
-  for (const request of requests(ada, bob, posts, draft.body.data.id, page.body.page.next)) await play(...request)
+  for (const request of requests(ada, bob, posts, draft.body.data.id, page.body.page.next)) {
+    const { status } = await play(...request)
+    if (request[0] === 'PATCH' && status === 200) await settled()
+  }
   return exchanges
 }
 
