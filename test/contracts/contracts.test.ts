@@ -81,7 +81,7 @@ t.test('an event may say more; anything else is a new version that reads the old
   ])
   const Other = Type.Object({ id: Type.String(), first: Type.String() })
   t.strictSame(
-    events(event('user.made', { ...made, data: Other })).map((line) => line.split(". ")[0]),
+    events(event('user.made', { ...made, data: Other })).map((line) => line.split('. ')[0]),
     [
       'users.user.made v1: data/name is missing',
       'users.user.made v1: data/nick is gone',
