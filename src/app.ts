@@ -15,6 +15,7 @@ import { sendSecurityHeaders } from './platform/host/edge/security-headers.ts'
 import { serveHealth } from './platform/host/edge/serve-health.ts'
 import { exposeEvents } from './platform/host/events/event-metrics.ts'
 import { eventsTask } from './platform/host/events/events-task.ts'
+import { serveEvents } from './platform/host/events/serve-events.ts'
 import { healthContract, healthOf, PLATFORM } from './platform/host/health.ts'
 import { drain } from './platform/host/http/drain.ts'
 import { createServer } from './platform/host/http/server.ts'
@@ -163,6 +164,10 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   exposeEvents(
     registry,
     modules.map(({ events }) => events),
+  )
+  serveEvents(
+    ops,
+    modules.map(({ deadEvents }) => deadEvents),
   )
   const grpc = config.rpc === 'grpc' && modules.length > 0 ? await grpcServer({ procedures, tokens }) : undefined
   const closeAll = async () => {

@@ -48,6 +48,8 @@ export interface EventHostOptions {
   /** A folder made by {@link eventMigrations}. */
   migrations: string
   hosted?: readonly string[]
+  /** The contract of `alpha` (default: {@link alpha}); another one makes this a process of another release. */
+  contract?: typeof alpha
   /** What a subscribing module does (default: {@link writeEffect}). */
   effects?: Partial<Record<'beta' | 'gamma', Effect>>
   log?: FastifyBaseLogger
@@ -72,8 +74,8 @@ export interface EventHost {
 
 /** One process's part in events, without what serves requests: modules, databases and queues as the application composes them. */
 export async function eventHost(options: EventHostOptions): Promise<EventHost> {
-  const { env, effects, log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' }) } = options
-  const catalogue = [defineModule(alpha, { plugin: pluginOf(() => {}) }), subscriber('beta'), subscriber('gamma')]
+  const { env, effects, contract = alpha, log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' }) } = options
+  const catalogue = [defineModule(contract, { plugin: pluginOf(() => {}) }), subscriber('beta'), subscriber('gamma')]
   const { placement, faults } = place(catalogue as Manifest[], options.hosted ?? 'all', () => true)
   if (faults.length > 0) throw new Error(faults.join('\n'))
   const hosted = placement.hosted.map(({ contract }) => contract.name)
@@ -113,7 +115,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     eventsOf: (name) => modules.get(name)!.events,
     publish: (key, n, also) =>
       module('alpha').db.transaction(async (tx) => {
-        await module('alpha').publish(tx, alpha.events.happened, { key, n })
+        await module('alpha').publish(tx, contract.events.happened, { key, n })
         await also?.(tx)
       }),
     async start() {
@@ -129,8 +131,8 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
 
   function subscriber(name: 'beta' | 'gamma') {
     return defineModule(defineContract(name, {}), {
-      subscribes: [alpha.events.happened],
-      plugin: pluginOf((app) => app.subscribe(alpha.events.happened, effects?.[name] ?? writeEffect)),
+      subscribes: [contract.events.happened],
+      plugin: pluginOf((app) => app.subscribe(contract.events.happened, effects?.[name] ?? writeEffect)),
     })
   }
 }

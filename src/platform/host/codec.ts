@@ -12,6 +12,8 @@ export interface Codec {
   check(value: unknown): boolean
   /** Everything that is wrong with a value. Empty when nothing is. */
   faults(value: unknown): Fault[]
+  /** The same without the fields that the schema does not declare, which a later version of who wrote it may have added. */
+  known(value: unknown): unknown
   /**
    * JSON text with the declared fields, whatever else the value has. Check the value first.
    *
@@ -51,6 +53,10 @@ class LazyCodec implements Codec {
   faults(value: unknown): Fault[] {
     if (value === undefined) return [{ path: '', message: 'is missing' }]
     return this.check(value) ? [] : faultsOf(this.#validate?.errors ?? [])
+  }
+
+  known(value: unknown): unknown {
+    return declared(this.schema, value)
   }
 
   prepare(): void {
@@ -167,6 +173,20 @@ export function closed(schema: unknown): unknown {
   return copy
 }
 
+/** In a union of several objects nothing is left out: which of them it is may depend on any field. */
+function declared(schema: ObjectSchema, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  const type = Array.isArray(value) ? 'array' : 'object'
+  const candidates = (schema.anyOf ?? [schema]).filter((one) => one.type === type)
+  const only = candidates.length === 1 ? candidates[0]! : {}
+  const { items } = only
+  if (Array.isArray(value)) return items && !Array.isArray(items) ? value.map((item) => declared(items, item)) : value
+  const { properties, patternProperties, additionalProperties } = only
+  if (!properties || patternProperties || additionalProperties !== false) return value
+  const fields = Object.entries(value).filter(([key]) => Object.hasOwn(properties, key))
+  return Object.fromEntries(fields.map(([key, part]) => [key, declared(properties[key] as ObjectSchema, part)]))
+}
+
 /** How TypeBox writes a record of any keys; the dot means all characters but line breaks, so they would be lost. */
 const ANY_KEY = '^.*$'
 
@@ -174,7 +194,10 @@ interface ObjectSchema {
   type?: unknown
   properties?: Record<string, unknown>
   patternProperties?: unknown
+  additionalProperties?: unknown
   required?: string[]
+  items?: ObjectSchema | ObjectSchema[]
+  anyOf?: ObjectSchema[]
 }
 
 function intersection(copy: Record<string, unknown>, { allOf }: { allOf: unknown[] }): unknown {

@@ -15,6 +15,8 @@ export interface Procedure<I extends TSchema = TSchema, O extends TSchema = TSch
   readonly hedge?: number
   /** For queries: see {@link Cache}. */
   readonly cache?: Cache<I>
+  /** True: nobody calls it any more but processes of the previous release, and the next one may do without it. */
+  readonly retired?: boolean
 }
 
 /**
@@ -30,7 +32,7 @@ export interface Cache<I extends TSchema = TSchema> {
   readonly staleIfError?: number
 }
 
-type ProcedureParts<I, O, E> = { input: I; output: O; throws?: readonly E[]; timeout?: number }
+type ProcedureParts<I, O, E> = { input: I; output: O; throws?: readonly E[]; timeout?: number; retired?: boolean }
 type QueryParts<I extends TSchema, O, E> = ProcedureParts<I, O, E> & { hedge?: number; cache?: Cache<I> }
 
 /**
@@ -65,6 +67,26 @@ export interface EventType<D extends TSchema = TSchema> {
   readonly data: D
   /** The tags of kept answers of the same module that are wrong from now on ({@link Cache}). */
   outdates?(data: Static<D>): readonly string[]
+  /** How events of earlier versions become this one; each leads to the version after it. See {@link upcast}. */
+  readonly upcasts?: Readonly<Record<number, Upcast>>
+  /** True: it is published no more, and the next release may do without it. */
+  readonly retired?: boolean
+}
+
+/** What an earlier version of an event was like, and how it becomes the next one. */
+export interface Upcast {
+  readonly data: TSchema
+  next(data: never): unknown
+}
+
+/**
+ * Says how the data of an earlier version of an event become those of the version after it, for events that were published
+ * before, or by processes of the previous release.
+ *
+ * @example event('user.created', { version: 2, upcasts: { 1: upcast(UserCreated1, (old) => ({ ...old, locale: 'en' })) }, … })
+ */
+export function upcast<D extends TSchema>(data: D, next: (data: Static<D>) => unknown): Upcast {
+  return { data, next }
 }
 
 /** An event as its contract knows it. */
@@ -77,7 +99,7 @@ export type ContractEvent<E extends EventType = EventType> = E & { readonly modu
  */
 export function event<D extends TSchema>(
   name: string,
-  parts: { version: number; key: keyof Static<D> & string; data: D; outdates?(data: Static<D>): readonly string[] },
+  parts: Omit<EventType<D>, 'name'> & { key: keyof Static<D> & string },
 ): EventType<D> {
   return { name, ...parts }
 }

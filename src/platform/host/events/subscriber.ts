@@ -3,11 +3,11 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { ContractEvent } from '../../kit/contract.ts'
 import type { Handling, ReceivedEvent } from '../../kit/module.ts'
 import type { Database } from '../../kit/tables.ts'
-import { codecOf, deepFreeze } from '../codec.ts'
 import { RequestContext } from '../request-context.ts'
 import type { Delivery, Transport } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
 import { forget, keep, keepFailed, nextOf, putBack, type Turn, takeDue, takeTurn, type Waiting } from './inbox.ts'
+import { readEvent, reads } from './read-event.ts'
 
 type Handle = (event: ReceivedEvent, handling: Handling) => Promise<void>
 
@@ -141,7 +141,7 @@ export class Subscriber {
   /** @returns `failed` when it is kept for another attempt, or is dead */
   async #attempt(waiting: Waiting, kept: boolean): Promise<'handled' | 'later' | 'failed'> {
     const { delivery } = waiting
-    const known = this.#handlers.get(keyOf(delivery))
+    const known = this.#handlerOf(delivery)
     if (!known) {
       // A process of the next version may know it.
       await this.#fail(
@@ -151,10 +151,11 @@ export class Subscriber {
       )
       return 'failed'
     }
-    const faults = codecOf(known.event.data).faults(delivery.data)
-    if (faults.length > 0) {
-      const words = faults.map(({ path, message }) => `${path} ${message}`).join(', ')
-      await this.#fail(waiting, new Error(`${keyOf(delivery)} is not what its contract says: ${words}.`), 'never')
+    let event: ReceivedEvent
+    try {
+      event = readEvent(known.event, delivery)
+    } catch (error) {
+      await this.#fail(waiting, error as Error, 'never')
       return 'failed'
     }
     const context = new RequestContext({
@@ -165,7 +166,7 @@ export class Subscriber {
     const stats = this.stats.get(delivery.name)!
     const began = performance.now()
     try {
-      const turn = await context.run(() => this.#handleOnce(delivery, kept, known.handle, context))
+      const turn = await context.run(() => this.#handleOnce(event, delivery, kept, known.handle, context))
       if (turn === 'past' && kept) await forget(this.#db, delivery)
       if (turn === 'mine') stats.handled++
       return turn === 'later' ? 'later' : 'handled'
@@ -181,13 +182,26 @@ export class Subscriber {
     }
   }
 
-  async #handleOnce(delivery: Delivery, kept: boolean, handle: Handle, context: RequestContext): Promise<Turn> {
+  /** The handler of the same version, else of the first later one that reads it. */
+  #handlerOf(delivery: Delivery): { event: ContractEvent; handle: Handle } | undefined {
+    const exact = this.#handlers.get(keyOf(delivery))
+    if (exact) return exact
+    return [...this.#handlers.values()]
+      .filter(({ event }) => event.name === delivery.name && reads(event, delivery.version))
+      .sort((a, b) => a.event.version - b.event.version)[0]
+  }
+
+  async #handleOnce(
+    event: ReceivedEvent,
+    delivery: Delivery,
+    kept: boolean,
+    handle: Handle,
+    context: RequestContext,
+  ): Promise<Turn> {
     const after: (() => void)[] = []
     const turn = await this.#db.transaction(async (tx) => {
       const turn = await takeTurn(tx, delivery, kept)
       if (turn !== 'mine') return turn
-      const { id, name, version, key, sequence, occurredAt, data } = delivery
-      const event = { id, name, version, key, sequence, occurredAt, data: deepFreeze(data) }
       const late = Promise.withResolvers<never>()
       context.await({
         expire: () => late.reject(new Error(`The handler took longer than ${HANDLER_TIMEOUT / 1000} s.`)),
