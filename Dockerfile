@@ -23,6 +23,6 @@ USER node
 # What Node has compiled once, later starts need not, also on a read-only file system.
 RUN ["node", "src/warm-up.ts"]
 EXPOSE 8000 9000
-HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 CMD ["node", "src/healthcheck.ts"]
+HEALTHCHECK --interval=5s --timeout=10s --start-period=60s --retries=3 CMD ["node", "src/healthcheck.ts"]
 # No shell and no npm in between: SIGTERM reaches Seam, which finishes what it has begun and ends, within 20 s.
 CMD ["node", "src/main.ts"]

@@ -1,4 +1,9 @@
+import { get } from 'node:http'
+
 // For containers: ends with 0 when the process beside this one should be sent requests (`/readyz` on OPS_PORT), else with 1.
 const port = process.env.OPS_PORT || Number(process.env.PORT || 8000) + 1000
-const answer = await fetch(`http://127.0.0.1:${port}/readyz`, { signal: AbortSignal.timeout(2_000) }).catch(() => null)
-process.exit(answer?.ok ? 0 : 1)
+get({ host: '127.0.0.1', port, path: '/readyz', timeout: 5_000 }, ({ statusCode }) =>
+  process.exit(statusCode === 200 ? 0 : 1),
+)
+  .on('timeout', () => process.exit(1))
+  .on('error', () => process.exit(1))
