@@ -35,7 +35,7 @@ export class Compose {
     return new Compose({
       ...process.env,
       COMPOSE_PROJECT_NAME: 'seam-verify',
-      SEAM_NET: '172.30.81',
+      SEAM_NET: '10.213.81',
       PUBLISH: '127.0.0.1',
       HTTP_PORT: '18180',
       HTTPS_PORT: '18543',

@@ -28,7 +28,11 @@ export async function underLoad(
   work: () => Promise<void>,
 ): Promise<Outcome> {
   const { token, post, least, longest = 480_000, callers = 24 } = options
-  const agent = new Agent({ connections: callers, pipelining: 1, headersTimeout: 30_000, bodyTimeout: 30_000 })
+  // Half of them speak HTTP/1.1, the others HTTP/2.
+  const agents = [false, true].map(
+    (allowH2) =>
+      new Agent({ allowH2, connections: callers / 2, pipelining: 1, headersTimeout: 30_000, bodyTimeout: 30_000 }),
+  )
   const outcome: Outcome = {
     requests: 0,
     seconds: 0,
@@ -41,7 +45,7 @@ export async function underLoad(
   let working = true
   let asked = 0
   const going = () => performance.now() - began < longest && (working || outcome.requests < least)
-  const ask = async (write: boolean) => {
+  const ask = async (agent: Agent, write: boolean) => {
     const title = `${began}-${asked}`
     const at = performance.now()
     const result = await agent
@@ -67,16 +71,16 @@ export async function underLoad(
     outcome.lost.set(what, (outcome.lost.get(what) ?? 0) + 1)
     if (write) outcome.unknown.add(title)
   }
-  const caller = async () => {
-    while (going()) await ask(asked++ % 10 === 0)
+  const caller = async (agent: Agent) => {
+    while (going()) await ask(agent, asked++ % 10 === 0)
   }
-  const loads = Array.from({ length: callers }, caller)
+  const loads = Array.from({ length: callers }, (_, nth) => caller(agents[nth % 2]!))
   try {
     await work()
   } finally {
     working = false
     await Promise.all(loads)
-    await agent.close()
+    await Promise.all(agents.map((agent) => agent.close()))
   }
   outcome.seconds = (performance.now() - began) / 1_000
   return outcome

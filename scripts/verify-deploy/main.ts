@@ -3,6 +3,7 @@
 //   -- --requests 50000   how many requests each rolling restart and change has to stand, at least
 //   -- --only nginx-monolith,haproxy-split,change
 //   -- --no-build         takes the image that is there
+//   -- --no-api           leaves out what is not under load
 // A quarter of an hour on two cores. Needs Docker with Compose v2 and openssl.
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -18,6 +19,7 @@ const { values } = parseArgs({
     requests: { type: 'string', default: '50000' },
     only: { type: 'string', default: 'nginx-monolith,haproxy-monolith,nginx-split,haproxy-split,change' },
     'no-build': { type: 'boolean', default: false },
+    'no-api': { type: 'boolean', default: false },
   },
 })
 const least = Number(values.requests)
@@ -64,16 +66,7 @@ async function verify(proxy: ReverseProxy, shape: Topology): Promise<void> {
   topology = shape
   console.log(`\n${shape} behind ${proxy}\n`)
   await step('it starts', () => compose.up(shape, proxy))
-  await step('the story', () => play('scripts/demo.ts'))
-  await step('the API', async () =>
-    play(
-      'scripts/verify-deploy/smoke.ts',
-      (await compose.containers(shape, shape === 'split' ? 'users' : 'edge-1'))[0]!,
-    ),
-  )
-  await step('from outside', async () => {
-    for (const fault of await checkFromOutside(compose.url)) faults.push(`${shape} behind ${proxy}: ${fault}`)
-  })
+  if (!values['no-api']) await ask(shape, proxy)
   const killed = await withLoad('a replica is killed', { least: 4_000 }, async () => {
     await compose.docker('kill', '-s', 'KILL', (await compose.containers(shape, 'edge-2'))[0]!)
     await pause(3_000)
@@ -84,6 +77,20 @@ async function verify(proxy: ReverseProxy, shape: Topology): Promise<void> {
   const rolled = await withLoad('a rolling restart', { least }, () => restartAll(shape))
   lostOnly(rolled, /^$/, 0)
   await compose.down()
+}
+
+/** What there is to see of a system that nothing happens to. */
+async function ask(shape: Topology, proxy: ReverseProxy): Promise<void> {
+  await step('the story', () => play('scripts/demo.ts'))
+  await step('the API', async () =>
+    play(
+      'scripts/verify-deploy/smoke.ts',
+      (await compose.containers(shape, shape === 'split' ? 'users' : 'edge-1'))[0]!,
+    ),
+  )
+  await step('from outside', async () => {
+    for (const fault of await checkFromOutside(compose.url)) faults.push(`${shape} behind ${proxy}: ${fault}`)
+  })
 }
 
 /** From the whole to its pieces and back, edge by edge, behind the same Nginx. */
@@ -123,6 +130,7 @@ async function withLoad(title: string, options: { least: number }, work: () => P
     `  · ${title}: ${requests} requests in ${Math.round(seconds)} s (${Math.round(requests / seconds)}/s), ${lost} lost, slowest ${Math.round(slowest)} ms`,
   )
   for (const [what, count] of outcome.lost) console.log(`      ${count} × ${what}`)
+  if (lost > 0) console.log(await compose.logs(topology))
   if (requests < options.least) faults.push(`${title}: only ${requests} requests of ${options.least} were made`)
   const own = `author_id = '${userId}' and title <> 'the post that is read'`
   const posts = (await compose.sql('posts', `select title from posts.posts where ${own}`)).split('\n').filter(Boolean)
