@@ -36,6 +36,7 @@ export class Compose {
       ...process.env,
       COMPOSE_PROJECT_NAME: 'seam-verify',
       SEAM_NET: '10.213.81',
+      SEAM_SERVICES_NET: '10.213.91',
       PUBLISH: '127.0.0.1',
       HTTP_PORT: '18180',
       HTTPS_PORT: '18543',

@@ -37,9 +37,7 @@ if (process.env.NODE_EXTRA_CA_CERTS !== ca) {
 
 /** The processes that end users reach, and those behind them with the replicas of each. */
 const EDGES = ['edge-1', 'edge-2', 'edge-3']
-const MODULES = ['users', 'posts', 'notifications']
-/** How long the others may go on asking an address that has gone, in milliseconds: see docs/discovery.md, dns. */
-const DISCOVERY = 30_000
+const MODULES = ['users-1', 'users-2', 'posts-1', 'posts-2', 'notifications-1']
 
 const faults: string[] = []
 let topology: Topology = 'monolith'
@@ -85,7 +83,7 @@ async function ask(shape: Topology, proxy: ReverseProxy): Promise<void> {
   await step('the API', async () =>
     play(
       'scripts/verify-deploy/smoke.ts',
-      (await compose.containers(shape, shape === 'split' ? 'users' : 'edge-1'))[0]!,
+      (await compose.containers(shape, shape === 'split' ? 'users-1' : 'edge-1'))[0]!,
     ),
   )
   await step('from outside', async () => {
@@ -110,14 +108,8 @@ async function change(): Promise<void> {
 }
 
 async function restartAll(shape: Topology): Promise<void> {
-  for (const edge of EDGES)
-    for (const container of await compose.containers(shape, edge)) await compose.restart(container)
-  if (shape === 'monolith') return
-  const replicas = await Promise.all(MODULES.map((module) => compose.containers(shape, module)))
-  for (const nth of [0, 1]) {
-    for (const names of replicas) if (names[nth]) await compose.restart(names[nth])
-    if (nth === 0) await pause(DISCOVERY)
-  }
+  for (const service of shape === 'monolith' ? EDGES : [...EDGES, ...MODULES])
+    for (const container of await compose.containers(shape, service)) await compose.restart(container)
 }
 
 /** Asks all the while, then compares what was answered with what is in the databases. */
