@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# Runs once, on an empty server: replicas may follow it, and each has a slot that keeps what it has not read yet.
+# Runs once, on an empty server: replicas of the same network may follow it.
 set -euo pipefail
 printf '\nhost replication all samenet scram-sha-256\n' >>"$PGDATA/pg_hba.conf"

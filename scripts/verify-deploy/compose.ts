@@ -106,7 +106,8 @@ export class Compose {
 
   /** Ends everything, and forgets its data. */
   async down(): Promise<void> {
-    await this.#compose('monolith', '--profile', '*', 'down', '-v', '--remove-orphans', '-t', '30')
+    for (const topology of ['split', 'monolith'] as const)
+      await this.#compose(topology, '--profile', '*', 'down', '-v', '--remove-orphans', '-t', '30')
   }
 
   async remove(topology: Topology, ...services: string[]): Promise<void> {
