@@ -143,16 +143,16 @@ export class Compose {
     return this.#compose(topology, 'logs', '--no-color', '--tail', '6')
   }
 
-  /** Stops a container as an update does, starts it again, and waits until it is well, at most 60 s. */
+  /** Stops a container as an update does, starts it again, and waits until it is well, at most 120 s. */
   async restart(container: string): Promise<void> {
     await this.docker('restart', '-t', '30', container)
     await this.healthy(container)
   }
 
   async healthy(container: string): Promise<void> {
-    const end = performance.now() + 60_000
+    const end = performance.now() + 120_000
     while ((await this.docker('inspect', '-f', '{{.State.Health.Status}}', container)).trim() !== 'healthy') {
-      if (performance.now() > end) throw new Error(`${container} was not healthy within 60 s.`)
+      if (performance.now() > end) throw new Error(`${container} was not healthy within 120 s.`)
       await new Promise((resolve) => setTimeout(resolve, 200))
     }
   }
