@@ -9,6 +9,7 @@ import { type Placement, place, variable } from './platform/host/placement.ts'
 import { FAULTS, type FaultRule, readRules, unknownTargets } from './platform/host/rpc/faults/rules.ts'
 import { grpcPort } from './platform/host/rpc/grpc/address.ts'
 import type { Manifest } from './platform/kit/module.ts'
+import { secretFiles } from './secret-files.ts'
 
 const ORIGINS = '^https?://[^\\s,/]+(,https?://[^\\s,/]+)*$'
 /** `https` and `http` by the addresses of a name, `srv` by its SRV records, which have the port. */
@@ -275,12 +276,19 @@ export function variablesOf(catalogue: readonly Manifest[], discovery: Discovery
 export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly Manifest[]): Config {
   const kind = environment.DISCOVERY?.trim()
   const schema = variablesOf(catalogue, isKind(kind) ? kind : 'static')
-  const values: Record<string, unknown> = {}
+  const secrets = Object.entries(schema.properties).filter(
+    ([, { writeOnly }]: [string, { writeOnly?: boolean }]) => writeOnly,
+  )
+  const files = secretFiles(
+    environment,
+    secrets.map(([name]) => name),
+  )
+  const values: Record<string, unknown> = { ...files.values }
   for (const name of Object.keys(schema.properties)) {
     const value = environment[name]?.trim()
     if (value) values[name] = value
   }
-  const faults = [...doubles(catalogue), ...faultsOf(schema, values)]
+  const faults = [...doubles(catalogue), ...files.faults, ...faultsOf(schema, values)]
   const vars = values as Static<typeof Variables>
   const opsPort = vars.OPS_PORT ?? (vars.PORT === 0 ? 0 : vars.PORT + 1000)
   const named = faults.some((fault) => /^(OPS_)?PORT /.test(fault))

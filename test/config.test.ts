@@ -172,6 +172,32 @@ t.test(
   },
 )
 
+t.test('a secret may be in a file, which its variable with _FILE names', async (t) => {
+  const folder = t.testdir({
+    secret: `${SECRET}\n`,
+    short: 'hunter2',
+    empty: ' \n',
+    database: 'postgres://a:b@c/users',
+  })
+  const config = readConfig(
+    { SECRET_FILE: `${folder}/secret`, USERS_DATABASE_URL_FILE: `${folder}/database`, NODE_ENV: 'production' },
+    catalogue,
+  )
+  t.equal(config.secret, SECRET)
+  t.equal(config.moduleDatabaseUrls.get('users'), 'postgres://a:b@c/users')
+  t.match(faultsOf({ SECRET_FILE: `${folder}/none` }), [
+    /^SECRET_FILE is ".*none": it cannot be read \(ENOENT\)\. Example: SECRET_FILE=\/run\/secrets\/secret$/,
+  ])
+  const [empty, ...more] = faultsOf({ REDIS_URL_FILE: `${folder}/empty` })
+  t.match(empty, /^REDIS_URL_FILE is ".*empty": there is nothing in that file/)
+  t.strictSame(more, [])
+  t.match(faultsOf({ SECRET_FILE: `${folder}/secret`, SECRET }), [/^SECRET_FILE is set, and so is SECRET/])
+  const [short] = faultsOf({ SECRET_FILE: `${folder}/short` })
+  t.match(short, /^SECRET is not valid: /)
+  t.notMatch(short, 'hunter2')
+  t.strictSame(faultsOf({ PORT_FILE: '/none' }), [], 'what is no secret is not read from files')
+})
+
 t.test('production needs a secret, and development does not', async (t) => {
   t.match(faultsOf({ NODE_ENV: 'production' }), [/^SECRET is missing: .*Example: SECRET=/])
   t.strictSame(faultsOf({ NODE_ENV: 'production', SECRET }), [])

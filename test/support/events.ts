@@ -1,4 +1,5 @@
-import { request as open } from 'node:http'
+import { request as byHttp } from 'node:http'
+import { request as byHttps } from 'node:https'
 import { until } from './until.ts'
 
 /** A reader of server-sent events that keeps what it gets, and does nothing by itself. */
@@ -32,6 +33,7 @@ export async function readEvents(
     ...options.headers,
   }
   const { promise, resolve, reject } = Promise.withResolvers<EventReader>()
+  const open = url.startsWith('https:') ? byHttps : byHttp
   const request = open(url, { headers, agent: false }, (response) => {
     let text = ''
     let ended = false

@@ -56,13 +56,13 @@ export async function migrateState(options: StateOptions): Promise<Migrated[]> {
 }
 
 /** How long a start waits for Redis, in milliseconds: for the one that it needs, and for that of the cache. */
-const REDIS_PATIENCE = 3_000
+const REDIS_PATIENCE = 10_000
 const CACHE_PATIENCE = 1_000
 
 /**
  * Opens PostgreSQL (given or embedded), Redis where there is one, and brings the schemas of the hosted modules up to date.
  *
- * @throws {BootError} when PostgreSQL cannot be used or a migration fails; nothing is left open then
+ * @throws {BootError} when PostgreSQL or Redis cannot be used, or a migration fails; nothing is left open then
  */
 export async function openState(options: StateOptions): Promise<State> {
   const { hosted, redisUrl, log } = options
@@ -75,13 +75,10 @@ export async function openState(options: StateOptions): Promise<State> {
     const url = await mainDatabase(options, closing)
     await bringUpToDate(options, url)
     const redis = redisUrl ? (await import('./redis.ts')).requestRedis(redisUrl, log) : undefined
-    if (redis) closing.push(async () => redis.disconnect())
-    if (
-      redis &&
-      redis.status !== 'ready' &&
-      !(await within(REDIS_PATIENCE, new Promise((resolve) => redis.once('ready', resolve))))
-    )
-      log.warn('Redis does not answer (REDIS_URL). Sessions and events wait until it does; limits are off meanwhile.')
+    if (redis) {
+      closing.push(async () => redis.disconnect())
+      await untilReady(redis)
+    }
     const cache = options.caches ? await openCache(options.cacheRedisUrls ?? [], log) : undefined
     if (cache) closing.push(() => cache.close())
     const platform = redis ? undefined : openPlatformDatabase(url!)
@@ -136,6 +133,16 @@ async function bringUpToDate(options: StateOptions, url: string | undefined): Pr
   // All are waited for, so that none goes on behind a failure.
   await Promise.allSettled(work)
   return (await Promise.all(work)).flat()
+}
+
+/** A process without its Redis could not tell who its users are: it does not start to answer them. */
+async function untilReady(redis: Redis): Promise<void> {
+  let reason = 'it does not answer'
+  redis.on('error', ({ message }) => (reason = message))
+  if (redis.status === 'ready') return
+  if (await within(REDIS_PATIENCE, new Promise((resolve) => redis.once('ready', resolve)))) return
+  const { host, port } = redis.options
+  throw new BootError([`Redis at ${host}:${port} cannot be used (REDIS_URL): ${reason}.`])
 }
 
 async function openTransport(

@@ -4,8 +4,12 @@ import { join } from 'node:path'
 import postgres, { type Sql } from 'postgres'
 import { BootError } from '../boot-error.ts'
 import { roleOf } from './databases.ts'
+import { untilReachable } from './until-reachable.ts'
 
 const require = createRequire(import.meta.url)
+
+const NEWER =
+  'it is of a newer version than this program, which does not know its last migration; start that version, or a later one'
 
 /** Any number will do, as long as every process of the system takes the same: "seam" in ASCII. */
 const LOCK = 0x7365616d
@@ -29,8 +33,8 @@ export interface Migrated {
  * The login must be a superuser, or the owner of the database with CREATEROLE; where nothing is to be done, it need only
  * be a member of the modules' roles.
  *
- * @throws {BootError} when the database cannot be used, or that names the schema whose migration failed: that one was
- *   rolled back, those before it stay
+ * @throws {BootError} when the database cannot be used, within 4 s; or that names the schema whose migration failed (that one
+ *   was rolled back, those before it stay) or that is newer than this program
  */
 export async function migrate(
   url: string,
@@ -57,7 +61,9 @@ export async function migrate(
 /** Waits for its turn. The lock goes with the connection. */
 async function take(sql: Sql, url: string): Promise<void> {
   try {
-    const [server] = await sql`select current_setting('server_version_num')::int / 10000 as version`
+    const [server] = await untilReachable(
+      async () => await sql`select current_setting('server_version_num')::int / 10000 as version`,
+    )
     if (server?.version < OLDEST) throw new Error(`it is version ${server?.version}, and ${OLDEST} is needed`)
     await sql`select pg_advisory_lock(${LOCK})`
     await sql`select set_config('lock_timeout', ${String(PATIENCE.table)}, false)`
@@ -71,6 +77,7 @@ async function migrateSchema(sql: Sql, schema: string, folder: string): Promise<
     if (!(await isProvided(sql, schema))) await provide(sql, schema)
     const history = await historyIn(folder)
     const last = await lastApplied(sql, schema)
+    if (last > (history.at(-1)?.when ?? 0)) throw new Error(NEWER)
     const pending = history.filter(({ when }) => when > last)
     if (pending.length > 0) {
       const { drizzle } = require('drizzle-orm/postgres-js') as typeof import('drizzle-orm/postgres-js')

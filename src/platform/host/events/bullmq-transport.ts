@@ -14,6 +14,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { type Migrated, migrationFailed } from '../data/migrate.ts'
+import { untilReachable } from '../data/until-reachable.ts'
 import { within } from '../within.ts'
 import type { Message, Receiver, Transport } from './delivery.ts'
 
@@ -119,10 +120,10 @@ export function postgresTransport(url: string, log: FastifyBaseLogger): Transpor
  * @throws {BootError} when the database cannot be used, or BullMQ's own migration fails and is rolled back
  */
 export async function migratePostgresTransport(url: string): Promise<Migrated> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000, lock_timeout: 60_000 })
-  client.on('error', () => {})
+  let client: pg.Client | undefined
   try {
-    await client.connect()
+    // One that has failed to connect cannot try again.
+    client = await untilReachable(() => connected(url))
     // In turns, so that one of those who do it at once finds something to do.
     await client.query('select pg_advisory_lock($1)', [MIGRATION_ADVISORY_LOCK_KEY])
     const before = await assertSchemaCompatibility(client).catch((error) => {
@@ -134,8 +135,15 @@ export async function migratePostgresTransport(url: string): Promise<Migrated> {
   } catch (error) {
     throw migrationFailed(DEFAULT_SCHEMA, error)
   } finally {
-    await client.end().catch(() => {})
+    await client?.end().catch(() => {})
   }
+}
+
+async function connected(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000, lock_timeout: 60_000 })
+  client.on('error', () => {})
+  await client.connect()
+  return client
 }
 
 class BullTransport implements Transport {

@@ -72,8 +72,13 @@ const WRITE_IF_THERE = "if redis.call('exists', KEYS[1]) == 1 then redis.call('h
 export function redisKeeper(redis: Redis): SessionKeeper {
   const key = (id: string) => `seam:session:${id}`
   const listKey = (userId: string) => `seam:sessions-of:${userId}`
+  const read = (id: string) => redis.hgetall(key(id))
   const get = async (id: string): Promise<KeptSession | null> => {
-    const { data, lastUsedAt } = await redis.hgetall(key(id))
+    // A process that had no processor for a while finds that the time is up before it finds the answer, which has come long since.
+    const { data, lastUsedAt } = await read(id).catch((error: Error) => {
+      if (error.message !== 'Command timed out') throw error
+      return read(id)
+    })
     return data ? { id, data: JSON.parse(data), lastUsedAt: new Date(Number(lastUsedAt)) } : null
   }
   const writeIfThere = async (id: string, field: string, value: string) => {

@@ -148,6 +148,16 @@ t.test('a migration that fails names its schema and leaves nothing half done, an
   await dropRoles(sql, [roleOf(name)])
 })
 
+t.test('a program that is older than the schema is refused', async (t) => {
+  const { url, sql } = await database(t)
+  const { name, folder, write } = await module(t, 'select 1', 'create table "SCHEMA".later (id int)')
+  const options = { folder, schemas: [name] }
+  await migrate(url, options)
+  await write('select 1')
+  t.match(await faultOf(migrate(url, options)), `"${name}" failed: it is of a newer version than this program`)
+  await dropRoles(sql, [roleOf(name)])
+})
+
 t.test('databases of one server that make the same role at once do not disturb each other', async (t) => {
   const databases = await Promise.all(Array.from({ length: 5 }, () => database(t)))
   for (let round = 0; round < 4; round++) {
