@@ -16,7 +16,7 @@ const Webhooks = Type.Array(WebhookRule)
 
 /** A good `EVENTS_WEBHOOKS`, for people. */
 export const EXAMPLE =
-  '[{"name":"crm","url":"https://crm.example.com/seam","events":["user.*"],"secret":"whsec_$(openssl rand -base64 24)"}]'
+  '[{"name":"crm","url":"https://crm.example.com/seam","events":["user.*"],"secret":"whsec_bWFrZSBvbmUgb2YgeW91ciBvd24sIG9r"}]'
 
 /** Reads `EVENTS_WEBHOOKS`: a list in JSON; `events` may be left out, which means all. Says what is wrong, without values. */
 export function readWebhooks(text: string): { webhooks: readonly WebhookRule[]; fault?: string } {
