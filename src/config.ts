@@ -101,7 +101,6 @@ const Variables = Type.Object({
   ),
   EVENTS_WEBHOOKS: Type.Optional(
     Type.String({
-      minLength: 2,
       writeOnly: true,
       description:
         'URLs that events are also posted to, signed: a list in JSON of `name`, `url`, `secret` and, if not all, `events` (default: none)',

@@ -83,7 +83,8 @@ t.test('every variable is read', async (t) => {
       BUSY_LIMIT: '7',
       EVENTS_RETENTION: '12h',
       EVENTS_AMQP_URL: 'amqps://seam:p%2Fass@rabbit/events',
-      EVENTS_WEBHOOKS: '[{"name":"crm","url":"https://crm.example.com/in","secret":"whsec_bWFrZSBvbmUgb2YgeW91ciBvd24sIG9r"}]',
+      EVENTS_WEBHOOKS:
+        '[{"name":"crm","url":"https://crm.example.com/in","secret":"whsec_bWFrZSBvbmUgb2YgeW91ciBvd24sIG9r"}]',
       LOG_LEVEL: 'debug',
       USERS_URL: 'http://10.0.0.2:8000',
       NOTIFICATIONS_URL: 'http://10.0.0.3:8000,http://10.0.0.4:8000',
@@ -120,7 +121,14 @@ t.test('every variable is read', async (t) => {
     eventsRetention: 12 * 3600,
     eventsOutside: {
       amqpUrl: 'amqps://seam:p%2Fass@rabbit/events',
-      webhooks: [{ name: 'crm', url: 'https://crm.example.com/in', secret: 'whsec_bWFrZSBvbmUgb2YgeW91ciBvd24sIG9r', events: ['*'] }],
+      webhooks: [
+        {
+          name: 'crm',
+          url: 'https://crm.example.com/in',
+          secret: 'whsec_bWFrZSBvbmUgb2YgeW91ciBvd24sIG9r',
+          events: ['*'],
+        },
+      ],
     },
     faults: undefined,
     logLevel: 'debug',
@@ -243,6 +251,8 @@ const bad: Record<string, string[]> = {
     'redis://:hunter2@h:99999',
     'redis://a,redis://:hunter2@h:x',
   ],
+  EVENTS_AMQP_URL: ['hunter2', 'http://:hunter2@h', 'amqp://', 'amqp://:hunter2@h:99999'],
+  EVENTS_WEBHOOKS: ['hunter2', '{}', '["hunter2"]', '[{"name":"crm","url":"http://u:hunter2@h","secret":"hunter2"}]'],
   REDIS_URL: ['hunter2', 'http://:hunter2@h', 'redis://', 'redis://:hunter2@h:99999'],
   DISCOVERY: ['kubernetes', 'DNS', 'none'],
   CONSUL_URL: ['127.0.0.1:8500', 'ftp://h', 'http://h/path', 'http://u:hunter2@h', 'http://h:99999'],
