@@ -8,6 +8,7 @@ import postgres from 'postgres'
 import { acquireEmbeddedPostgres } from '../src/platform/host/data/embedded-postgres.ts'
 import { freshDatabase } from '../test/support/database.ts'
 import { provideDnsmasq } from './dnsmasq.ts'
+import { provideRabbitmq } from './rabbitmq.ts'
 import { provideRedis } from './redis.ts'
 import { endAll, run } from './run.ts'
 import { runTestFiles, seconds, type TestFile } from './test-files.ts'
@@ -93,11 +94,12 @@ async function startServices(): Promise<Record<string, string>> {
     await forgetAtPowerFailure(server.url)
     process.env.TEST_DATABASE_URL = server.url
   }
-  // The program only: each test file that needs one starts it with records of its own.
-  const dnsmasq = async () => {
-    await provideDnsmasq(line).catch((error) => Promise.reject(new Failure(error.message)))
+  // The programs only: each test file that needs one starts it for itself.
+  const programs = async () => {
+    for (const provide of [provideDnsmasq, provideRabbitmq])
+      await provide(line).catch((error) => Promise.reject(new Failure(error.message)))
   }
-  await together(process.env.TEST_DATABASE_URL ? [redis(), dnsmasq()] : [redis(), dnsmasq(), database()])
+  await together(process.env.TEST_DATABASE_URL ? [redis(), programs()] : [redis(), programs(), database()])
   env.TEST_DATABASE_TEMPLATE = await makeTemplate()
   return env
 }
@@ -180,7 +182,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 
 try {
   await together([check('tsc'), check('biome', 'check', '--error-on-warnings'), check('depcruise', 'src')])
-  const env = await stage('Redis, dnsmasq and PostgreSQL', startServices)
+  const env = await stage('Redis, dnsmasq, RabbitMQ and PostgreSQL', startServices)
   const files = await stage(
     'tests',
     () => test(env),

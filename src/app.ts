@@ -15,6 +15,7 @@ import { sendSecurityHeaders } from './platform/host/edge/security-headers.ts'
 import { serveHealth } from './platform/host/edge/serve-health.ts'
 import { exposeEvents } from './platform/host/events/event-metrics.ts'
 import { eventsTask } from './platform/host/events/events-task.ts'
+import { systemsOutside } from './platform/host/events/outside/systems-outside.ts'
 import { serveEvents } from './platform/host/events/serve-events.ts'
 import { healthContract, healthOf, PLATFORM } from './platform/host/health.ts'
 import { drain } from './platform/host/http/drain.ts'
@@ -145,6 +146,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     redis: state.redis,
   })
 
+  const outside = hosted.length > 0 ? await systemsOutside(config.eventsOutside, log) : []
   const modules = placement.hosted.map(
     (manifest) =>
       new RunningModule(manifest, {
@@ -156,6 +158,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         secret,
         settings: config.settings,
         eventsRetention: config.eventsRetention,
+        outside,
+        amqpUrl: config.eventsOutside.amqpUrl,
         log,
         urlOf: state.urlOf,
         clientOf,
@@ -171,6 +175,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   )
   const grpc = config.rpc === 'grpc' && modules.length > 0 ? await grpcServer({ procedures, tokens }) : undefined
   const closeAll = async () => {
+    await Promise.allSettled(outside.map((system) => system.close()))
     await Promise.allSettled([closeServer(api), closeServer(ops), grpc?.close(PATIENCE.requests)])
     await remote?.close()
     await discovery.close()
@@ -223,7 +228,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
       ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
       ...(grpc && { grpc: await listenForGrpc(grpc, config) }),
     }
-    await Promise.all(modules.map((module) => module.start()))
+    await Promise.all([...modules.map((module) => module.start()), ...outside.map((system) => system.open())])
     readiness.ready = !closing
     if (readiness.ready) await discovery.register({ port: portOf(urls.api), opsPort: portOf(urls.ops) })
     return urls
@@ -253,7 +258,10 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   return {
     api,
     ops,
-    tasks: [eventsTask(modules.map(({ deadEvents }) => deadEvents)), ...modules.flatMap(({ tasks }) => tasks)],
+    tasks: [
+      eventsTask(modules.flatMap(({ deadEvents, deadDeliveries }) => [deadEvents, ...deadDeliveries])),
+      ...modules.flatMap(({ tasks }) => tasks),
+    ],
     runsOn: {
       database: state.databaseName,
       queue: state.transport?.name ?? 'none: no module is hosted here',

@@ -5,9 +5,12 @@ import { createAjv } from './platform/host/ajv.ts'
 import { BootError } from './platform/host/boot-error.ts'
 import type { DiscoveryChoice } from './platform/host/discovery/choose.ts'
 import { isWildcard, ownAddress } from './platform/host/discovery/own-address.ts'
+import type { OutsideChoice } from './platform/host/events/outside/systems-outside.ts'
+import { readWebhooks, EXAMPLE as WEBHOOKS } from './platform/host/events/outside/webhook-rules.ts'
 import { type Placement, place, variable } from './platform/host/placement.ts'
 import { FAULTS, type FaultRule, readRules, unknownTargets } from './platform/host/rpc/faults/rules.ts'
 import { grpcPort } from './platform/host/rpc/grpc/address.ts'
+import { isExternal } from './platform/kit/external.ts'
 import type { Manifest } from './platform/kit/module.ts'
 import { secretFiles } from './secret-files.ts'
 
@@ -89,6 +92,22 @@ const Variables = Type.Object({
     description: 'How long events are kept after all subscribers have confirmed them: minutes, hours or days',
     examples: ['12h', '30d'],
   }),
+  EVENTS_AMQP_URL: Type.Optional(
+    Type.String({
+      pattern: '^amqps?://\\S+$',
+      writeOnly: true,
+      description: 'RabbitMQ that events are also handed to, and whose queues modules may read (default: none)',
+      examples: ['amqp://user:password@127.0.0.1:5672'],
+    }),
+  ),
+  EVENTS_WEBHOOKS: Type.Optional(
+    Type.String({
+      writeOnly: true,
+      description:
+        'URLs that events are also posted to, signed: a list in JSON of `name`, `url`, `secret` and, if not all, `events` (default: none)',
+      examples: [WEBHOOKS],
+    }),
+  ),
   CACHE_REDIS_URL: Type.Optional(
     Type.String({
       pattern: '^rediss?://\\S+(, *rediss?://\\S+)*$',
@@ -250,6 +269,8 @@ export interface Config {
   readonly busyLimit: number
   /** In seconds. */
   readonly eventsRetention: number
+  /** The systems outside that events are handed to. */
+  readonly eventsOutside: OutsideChoice
   /** What goes wrong with calls on purpose. */
   readonly faults: { readonly rules: readonly FaultRule[]; readonly seed: number } | undefined
   readonly logLevel: string
@@ -311,6 +332,8 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     if (typeof url === 'string') moduleUrls.set(contract.name, list(url))
     if (typeof database === 'string') moduleDatabaseUrls.set(contract.name, database)
   }
+  const { webhooks, fault } = readWebhooks(vars.EVENTS_WEBHOOKS ?? '[]')
+  if (fault) faults.push(`EVENTS_WEBHOOKS is not valid: ${fault}. Example: ${example('EVENTS_WEBHOOKS', schema)}`)
   const wanted = vars.MODULES === 'all' || vars.MODULES === 'none' ? vars.MODULES : list(vars.MODULES)
   const placed = place(
     catalogue,
@@ -318,6 +341,11 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     (name) => vars.DISCOVERY === 'consul' || moduleUrls.has(name),
   )
   faults.push(...placed.faults)
+  const reader = vars.EVENTS_AMQP_URL === undefined && readerOfQueues(placed.placement.hosted)
+  if (reader)
+    faults.push(
+      `EVENTS_AMQP_URL is missing: "${reader}" is hosted here and reads a queue of RabbitMQ. Example: ${example('EVENTS_AMQP_URL', schema)}`,
+    )
   const address = ownAddress(vars.HOST, vars.ADVERTISE_HOST)
   if (vars.DISCOVERY === 'consul' && address === undefined)
     faults.push(
@@ -353,6 +381,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     loginLimit: vars.LOGIN_LIMIT,
     busyLimit: vars.BUSY_LIMIT,
     eventsRetention: secondsOf(vars.EVENTS_RETENTION),
+    eventsOutside: { amqpUrl: vars.EVENTS_AMQP_URL, webhooks },
     faults: rules.length > 0 ? { rules, seed: vars.FAULTS_SEED ?? randomInt(2 ** 31) } : undefined,
     logLevel: vars.LOG_LEVEL,
     settings: Object.freeze(values),
@@ -383,6 +412,10 @@ function faultsOfRules(
         `${is}: there is no "${unknown}". It must be *, one of ${names}, or a procedure of one. Example: ${example('FAULTS', of.schema)}`,
       ]
 }
+
+/** A module that subscribes to events of systems that are not Seam. */
+const readerOfQueues = (manifests: readonly Manifest[]): string | undefined =>
+  manifests.find(({ subscribes }) => subscribes.some((event) => event && isExternal(event)))?.contract.name
 
 /** Variables that two would read. */
 function doubles(catalogue: readonly Manifest[]): string[] {

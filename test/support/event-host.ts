@@ -8,11 +8,13 @@ import { Type } from 'typebox'
 import type { Transport } from '../../src/platform/host/events/delivery.ts'
 import type { EventsOf } from '../../src/platform/host/events/event-metrics.ts'
 import type { DeadEventsOf } from '../../src/platform/host/events/events-task.ts'
+import type { Outside } from '../../src/platform/host/events/outside/outside.ts'
 import { place } from '../../src/platform/host/placement.ts'
 import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
 import { RunningModule, type Surroundings } from '../../src/platform/host/running-module.ts'
 import { openState } from '../../src/platform/host/state.ts'
 import { type Contract, defineContract, event } from '../../src/platform/kit/contract.ts'
+import type { ExternalEvent } from '../../src/platform/kit/external.ts'
 import {
   defineModule,
   type Handling,
@@ -55,6 +57,10 @@ export interface EventHostOptions {
   log?: FastifyBaseLogger
   /** How often a handler is tried (default: as the application has it). */
   attempts?: number
+  /** The systems outside that the events are also handed to. */
+  outside?: readonly Outside[]
+  /** What `beta` handles of systems that are not Seam, by {@link writeEffect}, and the RabbitMQ that it comes from. */
+  external?: { events: readonly ExternalEvent[]; amqpUrl: string }
 }
 
 export interface EventHost {
@@ -62,6 +68,8 @@ export interface EventHost {
   module(name: string): ModuleServices<typeof alpha>
   /** What operators can do about the events that a module could not handle. */
   deadEventsOf(name: string): DeadEventsOf
+  /** What operators can do about the events of `alpha` that a system outside has not accepted. */
+  deadDeliveries(subscriber: string): DeadEventsOf
   /** What metrics say of a module's events. */
   eventsOf(name: string): EventsOf
   /** Publishes in a transaction of its own, and resolves after the commit. */
@@ -97,6 +105,8 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     settings: {},
     log,
     eventAttempts: options.attempts,
+    outside: options.outside ?? [],
+    amqpUrl: options.external?.amqpUrl,
     eventsRetention: 24 * 3600,
     urlOf: state.urlOf,
   } as unknown as Surroundings
@@ -112,6 +122,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     transport,
     module,
     deadEventsOf: (name) => modules.get(name)!.deadEvents,
+    deadDeliveries: (name) => modules.get('alpha')!.deadDeliveries.find((one) => one.name === name)!,
     eventsOf: (name) => modules.get(name)!.events,
     publish: (key, n, also) =>
       module('alpha').db.transaction(async (tx) => {
@@ -120,19 +131,25 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
       }),
     async start() {
       await Promise.all([...modules.values()].map((module) => module.start()))
+      await Promise.all((options.outside ?? []).map((system) => system.open()))
     },
     async close() {
       await Promise.allSettled([...modules.values()].map((module) => module.stop()))
       await transport.close()
+      await Promise.all((options.outside ?? []).map((system) => system.close()))
       await Promise.allSettled([...modules.values()].map((module) => module.close()))
       await state.close()
     },
   }
 
   function subscriber(name: 'beta' | 'gamma') {
+    const external = name === 'beta' ? (options.external?.events ?? []) : []
     return defineModule(defineContract(name, {}), {
-      subscribes: [contract.events.happened],
-      plugin: pluginOf((app) => app.subscribe(contract.events.happened, effects?.[name] ?? writeEffect)),
+      subscribes: [contract.events.happened, ...external],
+      plugin: pluginOf((app) => {
+        app.subscribe(contract.events.happened, effects?.[name] ?? writeEffect)
+        for (const event of external) app.subscribe(event, writeEffect as Parameters<typeof app.subscribe>[1])
+      }),
     })
   }
 }

@@ -1,4 +1,5 @@
 import type { Contract } from '../kit/contract.ts'
+import { isExternal } from '../kit/external.ts'
 import type { Manifest } from '../kit/module.ts'
 import { outdatingEventsOf } from './cache/tags.ts'
 
@@ -77,7 +78,7 @@ function faultsOfCatalogue(catalogue: readonly Manifest[]): string[] {
         faults.push(`"${contract.name}" uses "${used?.name}", which is not in the catalogue.`)
     }
     for (const event of subscribes) {
-      if (!events.has(event))
+      if (!events.has(event) && !(event && isExternal(event)))
         faults.push(
           `"${contract.name}" subscribes to ${event ? `"${event.name}"` : 'an event'}, which no contract in the catalogue has.`,
         )
@@ -90,11 +91,29 @@ function faultsOfCatalogue(catalogue: readonly Manifest[]): string[] {
       Object.values(events).map(({ name, version }) => `${name} v${version}`),
     ),
   )
+  faults.push(...faultsOfQueues(catalogue))
   faults.push(...nestedPrefixes(contracts))
   for (const cycle of cyclesIn(catalogue)) {
     faults.push(
       `Modules call each other in a circle: ${cycle.join(' -> ')}. Let one of them learn from the other's events instead.`,
     )
+  }
+  return faults
+}
+
+/** Of two modules on one queue each would get half of the messages, of two events of one name nobody would know which it is. */
+function faultsOfQueues(catalogue: readonly Manifest[]): string[] {
+  const faults: string[] = []
+  const owners = new Map<string, string>()
+  for (const { contract, subscribes } of catalogue) {
+    const names = new Set<string>()
+    for (const { queue, name } of subscribes.filter((event) => event && isExternal(event))) {
+      const owner = owners.get(queue) ?? contract.name
+      if (owner !== contract.name) faults.push(`"${owner}" and "${contract.name}" both read the queue "${queue}".`)
+      owners.set(queue, owner)
+      if (names.has(name)) faults.push(`"${contract.name}" subscribes to two events "${name}" from outside.`)
+      names.add(name)
+    }
   }
   return faults
 }

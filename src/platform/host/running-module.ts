@@ -2,6 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Sql } from 'postgres'
 import type { TObject } from 'typebox'
 import type { Client, Contract, ContractEvent, EventType } from '../kit/contract.ts'
+import { isExternal } from '../kit/external.ts'
 import type { Manifest, ModuleServices, Task } from '../kit/module.ts'
 import type { Transaction } from '../kit/tables.ts'
 import { Outdating } from './cache/outdating.ts'
@@ -13,6 +14,10 @@ import type { Message, Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
 import type { DeadEventsOf } from './events/events-task.ts'
 import { channelOf, confirm, prune, publish } from './events/outbox.ts'
+import { deadDeliveries } from './events/outside/dead-deliveries.ts'
+import { Listening } from './events/outside/listening.ts'
+import type { Outside } from './events/outside/outside.ts'
+import { OutsideRelay } from './events/outside/outside-relay.ts'
 import { createRelay } from './events/relay.ts'
 import { Subscriber } from './events/subscriber.ts'
 import { healthContract } from './health.ts'
@@ -40,6 +45,10 @@ export interface Surroundings {
   readonly secret: string
   readonly settings: Readonly<Record<string, unknown>>
   readonly log: FastifyBaseLogger
+  /** The systems outside that events are also handed to. */
+  readonly outside: readonly Outside[]
+  /** RabbitMQ, for modules that subscribe to events of other systems. */
+  readonly amqpUrl: string | undefined
   /** Seconds that events are kept after all have confirmed them. */
   readonly eventsRetention: number
   /** How often an event is tried before it is dead (default: as {@link Subscriber} has it). */
@@ -62,6 +71,8 @@ export class RunningModule {
   readonly #outdating: Outdating | undefined
   readonly #subscriber: Subscriber
   readonly #relay: Sweep
+  readonly #outside: readonly OutsideRelay[]
+  readonly #listening: Listening
   readonly #inbox: Sweep
   readonly #pruning: Sweep
   readonly #sweeps: Sweep[] = []
@@ -101,6 +112,13 @@ export class RunningModule {
       },
     })
     this.#relay = createRelay(name, { db: this.#database.sql, transport: around.transport, log })
+    this.#outside = around.outside.map((outside) => new OutsideRelay(name, outside, { db: this.#database.sql, log }))
+    this.#listening = new Listening(manifest.subscribes.filter(isExternal), {
+      url: around.amqpUrl,
+      db: this.#database.db,
+      subscriber: this.#subscriber,
+      log,
+    })
     this.services = this.#services(manifest, around, log)
     around.procedures.implement(healthContract(name), { $health: () => this.#ping(this.#database.sql) })
   }
@@ -120,7 +138,8 @@ export class RunningModule {
 
   /** What metrics say of its events. */
   get events(): EventsOf {
-    return { name: this.manifest.contract.name, sql: this.#database.sql, handlers: this.#subscriber.stats }
+    const outside = this.#outside.map(({ outside, stats }) => ({ name: outside.name, handlers: stats }))
+    return { name: this.manifest.contract.name, sql: this.#database.sql, handlers: this.#subscriber.stats, outside }
   }
 
   /** What operators can do about events that it could not handle. */
@@ -139,22 +158,32 @@ export class RunningModule {
     }
   }
 
+  /** What operators can do about its events that systems outside have not accepted. */
+  get deadDeliveries(): DeadEventsOf[] {
+    const { name } = this.manifest.contract
+    return this.#outside.map(({ outside }) => deadDeliveries(this.#database.sql, name, outside.name))
+  }
+
   /** Begins to relay, to handle events and to sweep. */
   async start(): Promise<void> {
     this.#started = true
     const { name } = this.manifest.contract
     this.#receiver = await this.#transport.receive(name, (message) => this.#receive(message))
-    const wake = () => this.#relay.wake()
+    const relays = [this.#relay, ...this.#outside.map(({ sweep }) => sweep)]
+    const wake = () => relays.forEach((relay) => void relay.wake())
     // Woken also when it begins to listen, now and after a lost connection: something may have come before.
     await this.#database.sql.listen(channelOf(name), wake, wake)
     for (const signals of [this.#signals, this.#outdated]) await signals.listen(this.#database.sql)
-    for (const sweep of [this.#relay, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
+    for (const sweep of [...relays, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
+    await this.#listening.start()
   }
 
   /** Ends what runs in the background. Requests and calls are still answered. */
   async stop(): Promise<void> {
     await Promise.all([
       this.#receiver?.stop(),
+      this.#listening.stop(),
+      ...this.#outside.map(({ sweep }) => sweep.stop()),
       ...[this.#relay, this.#inbox, this.#pruning, ...this.#sweeps].map((sweep) => sweep.stop()),
     ])
     await this.#subscriber.flush()
@@ -206,7 +235,10 @@ export class RunningModule {
         this.#handle(event as ContractEvent, handle)
       },
       publish: (tx: Transaction, event: EventType, data: unknown) =>
-        publish(tx, event as ContractEvent, data, around.placement.subscribersOf(event)),
+        publish(tx, event as ContractEvent, data, [
+          ...around.placement.subscribersOf(event),
+          ...around.outside.filter((system) => system.wants(event.name)).map(({ name }) => name),
+        ]),
       sweep: ({ name, every, run }) => {
         const sweep = new Sweep({ name, interval: every, run, log })
         this.#sweeps.push(sweep)

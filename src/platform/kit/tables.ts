@@ -101,10 +101,18 @@ export function eventTables(schema: Schema) {
       attempts: integer('attempts').notNull().default(0),
       dueAt: instant('due_at').notNull().default(sql`now()`),
       confirmedAt: instant('confirmed_at'),
+      /** Of a system outside, which has no inbox: what went wrong, the last one first, and since when it is not tried any more. */
+      errors: jsonb('errors'),
+      deadAt: instant('dead_at'),
     },
     (table) => [
       primaryKey({ columns: [table.eventId, table.subscriber] }),
-      index('outbox_deliveries_due').on(table.dueAt).where(sql`confirmed_at is null`),
+      // Subscribers with a colon are outside; however much waits for them, it is not in the way of the modules.
+      index('outbox_deliveries_due').on(table.dueAt).where(sql`confirmed_at is null and subscriber not like '%:%'`),
+      index('outbox_deliveries_outside')
+        .on(table.subscriber, table.dueAt)
+        .where(sql`confirmed_at is null and dead_at is null and subscriber like '%:%'`),
+      index('outbox_deliveries_dead').on(table.deadAt).where(sql`dead_at is not null and confirmed_at is null`),
     ],
   )
   const inbox = schema.table(

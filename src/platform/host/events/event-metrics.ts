@@ -21,13 +21,16 @@ export interface EventsOf {
   readonly sql: Sql
   /** By the name of the event. */
   readonly handlers: ReadonlyMap<string, HandlerStats>
+  /** The systems outside that its events are handed to. */
+  readonly outside: readonly Pick<EventsOf, 'name' | 'handlers'>[]
 }
 
 /**
  * Exposes what becomes of events. Read from the modules' databases when somebody scrapes, so any replica of a module says the
  * same: `seam_events_unconfirmed` and `seam_events_oldest_unconfirmed_seconds` (`module`, `subscriber`), `seam_events_waiting`
  * and `seam_events_dead` (`module`: the subscriber). Of this process alone: `seam_events_handled_total`,
- * `seam_event_failures_total` and `seam_event_handler_seconds_total` (`module`, `event`).
+ * `seam_event_failures_total` and `seam_event_handler_seconds_total` (`module`, `event`). A system outside that is told of events
+ * is a `subscriber` like any module, and has a `module` of its name, e.g. `webhook:crm`.
  */
 export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): void {
   const gauge = (
@@ -54,9 +57,7 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
     toEach,
     async (gauge, { name, sql }) => {
       const rows = await sql`
-      select subscriber, count(*)::int as count
-      from (select subscriber from outbox_deliveries where confirmed_at is null limit ${sql.unsafe(String(MOST))}) as open
-      group by subscriber`
+      select subscriber, count(*)::int as count from (${openIn(sql)}) as open group by subscriber`
       for (const { subscriber, count } of rows) gauge.set({ module: name, subscriber }, count)
     },
   )
@@ -67,10 +68,7 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
     async (gauge, { name, sql }) => {
       const rows = await sql`
       select subscriber, extract(epoch from now() - min(created_at))::float8 as age
-      from (
-        select subscriber, event_id from outbox_deliveries
-        where confirmed_at is null order by event_id limit ${sql.unsafe(String(MOST))}) as open
-      join outbox on id = event_id group by subscriber`
+      from (${openIn(sql)}) as open join outbox on id = event_id group by subscriber`
       for (const { subscriber, age } of rows) gauge.set({ module: name, subscriber }, age)
     },
   )
@@ -80,6 +78,16 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
         select count(*)::int as count
         from (select from inbox where (dead_at is not null) = ${isDead} limit ${module.sql.unsafe(String(MOST))}) as kept`
       gauge.set({ module: module.name }, row!.count)
+      if (!isDead) return
+      const dead = await module.sql`
+        select subscriber, count(*)::int as count
+        from (
+          select subscriber from outbox_deliveries
+          where dead_at is not null and confirmed_at is null limit ${module.sql.unsafe(String(MOST))}) as kept
+        group by subscriber`
+      // Several modules may have events for it.
+      for (const { name } of module.outside) gauge.inc({ module: name }, 0)
+      for (const { subscriber, count } of dead) gauge.inc({ module: subscriber }, count)
     })
   kept('seam_events_waiting', 'Events that wait in an inbox for their turn or for another attempt.', false)
   kept('seam_events_dead', 'Events that were tried in vain and hold back their key.', true)
@@ -92,11 +100,20 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
       registers: [registry],
       collect() {
         this.reset()
-        for (const module of modules)
-          for (const [event, stats] of module.handlers) this.inc({ module: module.name, event }, value(stats))
+        for (const { name, handlers } of modules.flatMap((module) => [module, ...module.outside]))
+          for (const [event, stats] of handlers) this.inc({ module: name, event }, value(stats))
       },
     })
   counter('seam_events_handled_total', 'Events that took effect.', ({ handled }) => handled)
   counter('seam_event_failures_total', 'Attempts to handle an event that failed.', ({ failed }) => failed)
   counter('seam_event_handler_seconds_total', 'Time spent in handlers.', ({ milliseconds }) => milliseconds / 1000)
+}
+
+/** What is unconfirmed, the oldest first: that of modules and that of systems outside, so that neither hides the other. */
+const openIn = (sql: Sql) => {
+  const most = sql.unsafe(String(MOST))
+  const open = sql`select subscriber, event_id from outbox_deliveries where confirmed_at is null`
+  return sql`
+    (${open} and subscriber not like '%:%' order by event_id limit ${most}) union all
+    (${open} and subscriber like '%:%' order by event_id limit ${most})`
 }

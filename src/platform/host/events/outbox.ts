@@ -59,13 +59,14 @@ export interface Due {
 /**
  * Takes up to `limit` deliveries that are due and puts each off by `seconds`, twice as many each time up to 16-fold: if no
  * confirmation has come by then, it is taken again. Any number of relays may do this at once; none waits for another.
+ * Systems outside have relays of their own.
  */
 export async function takeDue(db: Sql, module: string, limit: number, seconds: number): Promise<Due[]> {
   // With the limit as a parameter, PostgreSQL would plan for a tenth of the table and read all of it.
   const rows = await db`
     with due as (
       select event_id, subscriber from outbox_deliveries
-      where confirmed_at is null and due_at <= now()
+      where confirmed_at is null and due_at <= now() and subscriber not like '%:%'
       order by due_at, event_id
       limit ${db.unsafe(String(limit))}
       for update skip locked

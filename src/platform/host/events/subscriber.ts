@@ -7,6 +7,7 @@ import { RequestContext } from '../request-context.ts'
 import type { Delivery, Transport } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
 import { forget, keep, keepFailed, nextOf, putBack, type Turn, takeDue, takeTurn, type Waiting } from './inbox.ts'
+import { isOutside } from './outside/outside.ts'
 import { readEvent, reads } from './read-event.ts'
 
 type Handle = (event: ReceivedEvent, handling: Handling) => Promise<void>
@@ -95,6 +96,8 @@ export class Subscriber {
 
   /** Tells the publisher that an event needs no more attention. */
   confirm({ publisher, id }: Pick<Delivery, 'publisher' | 'id'>): void {
+    // A queue of somebody else's has been told already.
+    if (isOutside(publisher)) return
     const ids = this.#confirmed.get(publisher)
     if (ids) ids.push(id)
     else this.#confirmed.set(publisher, [id])
@@ -147,7 +150,8 @@ export class Subscriber {
       await this.#fail(
         waiting,
         new Error(`The module "${this.#module}" has no handler for ${keyOf(delivery)}.`),
-        UNKNOWN,
+        // Nobody sends it again, and it may be garbage.
+        isOutside(delivery.publisher) ? 'never' : UNKNOWN,
       )
       return 'failed'
     }

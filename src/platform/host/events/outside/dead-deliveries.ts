@@ -1,0 +1,60 @@
+import type { Sql } from 'postgres'
+import type { DeadEvent } from '../dead-events.ts'
+import type { DeadEventsOf } from '../events-task.ts'
+
+/** What operators can do about the events of a module that a system outside has not accepted. */
+export function deadDeliveries(db: Sql, module: string, subscriber: string): DeadEventsOf {
+  const chosen = (id: string | undefined) => (id === undefined ? db`` : db`and event_id = ${id}::uuid`)
+  return {
+    name: subscriber,
+    async deadEvents({ limit, id }) {
+      const rows = await db`
+        select d.attempts, d.after, d.errors::text, event.id, event.name, event.version, event.key, event.sequence,
+          event.data::text, event.request_id, event.traceparent,
+          to_char(d.dead_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as dead_at,
+          to_char(event.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at,
+          (select count(*)::int from outbox as later join outbox_deliveries as open on open.event_id = later.id
+            where later.key = event.key and later.sequence > event.sequence
+              and open.subscriber = d.subscriber and open.confirmed_at is null) as waiting
+        from outbox_deliveries as d join outbox as event on event.id = d.event_id
+        where d.subscriber = ${subscriber} and d.dead_at is not null and d.confirmed_at is null ${chosen(id)}
+        order by d.dead_at, d.event_id limit ${limit}`
+      return rows.map(
+        (row): DeadEvent => ({
+          delivery: {
+            id: row.id,
+            publisher: module,
+            name: row.name,
+            version: row.version,
+            key: row.key,
+            sequence: Number(row.sequence),
+            after: Number(row.after),
+            occurredAt: row.occurred_at,
+            data: JSON.parse(row.data),
+            requestId: row.request_id,
+            traceparent: row.traceparent,
+          },
+          attempts: row.attempts,
+          errors: JSON.parse(row.errors),
+          deadAt: row.dead_at,
+          waiting: row.waiting,
+        }),
+      )
+    },
+    async redrive(id) {
+      const rows = await db`
+        update outbox_deliveries set dead_at = null, attempts = 0, due_at = now()
+        where subscriber = ${subscriber} and event_id in (
+          select event_id from outbox_deliveries
+          where subscriber = ${subscriber} and dead_at is not null and confirmed_at is null ${chosen(id)}
+          order by dead_at limit 1000 for update skip locked)`
+      return rows.count
+    },
+    async discard(id) {
+      const rows = await db`
+        update outbox_deliveries set confirmed_at = now()
+        where subscriber = ${subscriber} and dead_at is not null and confirmed_at is null and event_id = ${id}::uuid`
+      return rows.count > 0
+    },
+  }
+}

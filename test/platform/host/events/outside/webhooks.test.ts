@@ -1,0 +1,146 @@
+import pino from 'pino'
+import postgres from 'postgres'
+import { Registry } from 'prom-client'
+import { Webhook } from 'standardwebhooks'
+import t from 'tap'
+import { exposeEvents } from '../../../../../src/platform/host/events/event-metrics.ts'
+import { eventsTask } from '../../../../../src/platform/host/events/events-task.ts'
+import { webhook } from '../../../../../src/platform/host/events/outside/webhook.ts'
+import { readWebhooks } from '../../../../../src/platform/host/events/outside/webhook-rules.ts'
+import { startEndpoint } from '../../../../support/endpoint.ts'
+import { eventHost, eventMigrations } from '../../../../support/event-host.ts'
+import { freshState } from '../../../../support/topology.ts'
+import { until } from '../../../../support/until.ts'
+
+const SECRET = `whsec_${Buffer.from('a secret of 24 bytes, ok').toString('base64')}`
+const [migrations, state, endpoint] = await Promise.all([eventMigrations(), freshState('postgres'), startEndpoint()])
+const sql = postgres(state.env.DATABASE_URL!, { max: 2, onnotice: () => {} })
+const to = (name: string, pauses: number[], events = ['*']) =>
+  webhook({ name, url: `${endpoint.url}/${name}`, events, secret: SECRET }, pauses)
+const host = await eventHost({
+  env: state.env,
+  migrations: migrations.folder,
+  log: pino({ level: 'silent' }),
+  outside: [to('good', [60]), to('bad', [0.01, 0.01]), to('other', [60], ['user.*', 'thing'])],
+})
+await host.start()
+t.teardown(async () => {
+  // First, so that nobody waits for the answer that never comes.
+  await endpoint.close()
+  await host.close()
+  await sql.end()
+  await state.close()
+  await migrations.remove()
+})
+
+const requests = (name: string) => endpoint.received.filter(({ path }) => path === `/${name}`)
+const numbers = (name: string) => requests(name).map(({ body }) => JSON.parse(body.toString()).data.n)
+const deliveries = (name: string) => sql`
+  select *, due_at - now() > interval '1 hour' as is_far from alpha.outbox_deliveries where subscriber = ${`webhook:${name}`}
+  order by event_id`
+const confirmed = (name: string, count: number) =>
+  until(`${count} at ${name}`, async () => (await deliveries(name)).filter((row) => row.confirmed_at).length === count)
+
+t.test('an event is posted as a CloudEvent, signed by Standard Webhooks, to those who want it', async (t) => {
+  await host.publish('k', 1)
+  await confirmed('good', 1)
+  const [request] = requests('good')
+  const { headers, body } = request!
+  t.equal(headers['content-type'], 'application/cloudevents+json; charset=utf-8')
+  const payload = new Webhook(SECRET).verify(body.toString(), headers as Record<string, string>)
+  t.match(payload, {
+    specversion: '1.0',
+    id: headers['webhook-id'],
+    type: 'thing.happened',
+    source: '/seam/alpha',
+    subject: 'k',
+    data: { key: 'k', n: 1 },
+  })
+  t.throws(
+    () => new Webhook(SECRET).verify(`${body} `, headers as Record<string, string>),
+    'another body has another one',
+  )
+  t.same(await deliveries('other'), [], 'whose filter does not name it')
+})
+
+t.test('what is refused is tried again in order of its key, and is dead when attempts end; others go on', async (t) => {
+  await confirmed('bad', 1)
+  const task = eventsTask([host.deadEventsOf('beta'), host.deadDeliveries('webhook:bad')])
+  endpoint.replies(
+    '/bad',
+    500,
+    { status: 302, headers: { location: `${endpoint.url}/elsewhere` } },
+    { status: 400, bytes: 1e6 },
+  )
+  await host.publish('k', 2)
+  await host.publish('k', 3)
+  const listed = await until('a dead one', async () => {
+    const text = await task.run(['list'])
+    return text.includes('thing.happened') && text
+  })
+  t.match(listed, /thing\.happened v1 at webhook:bad, dead since/)
+  t.match(listed, /3 attempts; 1 later events wait; The endpoint answered 400/)
+  await confirmed('good', 3)
+  t.same(numbers('good'), [1, 2, 3])
+  t.same(numbers('bad'), [1, 2, 2, 2], 'the next of its key waits')
+  t.same(requests('elsewhere'), [], 'redirects are not followed')
+  await host.publish('other', 4)
+  await confirmed('bad', 2)
+  const registry = new Registry()
+  exposeEvents(registry, [host.eventsOf('alpha')])
+  t.match(await registry.metrics(), /seam_events_dead\{module="webhook:bad"\} 1\n/)
+
+  const id = /^[0-9a-f-]{36}/.exec(listed)![0]
+  t.match(JSON.parse(await task.run(['show', id])).errors, [{ message: /400/ }, { message: /302/ }, { message: /500/ }])
+  t.match(await task.run(['redrive', id]), /is tried again/)
+  await confirmed('bad', 4)
+  t.same(numbers('bad'), [1, 2, 2, 2, 4, 2, 3])
+  t.equal(await task.run(['list']), 'No event is dead.')
+})
+
+t.test('one that is given up makes way for the next of its key', async (t) => {
+  endpoint.replies('/bad', 500, 'drop', 500)
+  await host.publish('k', 5)
+  await host.publish('k', 6)
+  const dead = host.deadDeliveries('webhook:bad')
+  const [event] = await until('a dead one', async () => {
+    const all = await dead.deadEvents({ limit: 10 })
+    return all.length > 0 && all
+  })
+  t.equal(await dead.discard(event!.delivery.id), true)
+  await confirmed('bad', 6)
+  t.equal(numbers('bad').at(-1), 6)
+})
+
+t.test('an endpoint says by Retry-After when it is asked again', async (t) => {
+  endpoint.replies('/good', { status: 503, headers: { 'retry-after': '7200' } })
+  await host.publish('later', 7)
+  const row = await until('its failure', async () => (await deliveries('good')).find(({ errors }) => errors))
+  t.match(row, { attempts: 1, is_far: true, dead_at: null })
+})
+
+t.test('an endpoint that does not answer holds up nobody else', async (t) => {
+  endpoint.replies('/bad', 'silence')
+  await host.publish('silent', 8)
+  await confirmed('good', 7)
+  t.equal((await deliveries('bad')).at(-1)!.confirmed_at, null)
+})
+
+t.test('EVENTS_WEBHOOKS is checked, and what is wrong is said without its values', async (t) => {
+  const rule = { name: 'crm', url: 'https://crm.example.com/in', secret: SECRET }
+  t.same(readWebhooks(JSON.stringify([rule])), { webhooks: [{ ...rule, events: ['*'] }] })
+  for (const [text, fault] of [
+    ['x', /no JSON/],
+    ['{}', /no list/],
+    [JSON.stringify([{ ...rule, secret: 'hunter2' }]), /\/0\/secret/],
+    [JSON.stringify([{ ...rule, url: 'ftp://hunter2' }]), /\/0\/url/],
+    [JSON.stringify([{ ...rule, events: [] }]), /\/0\/events/],
+    [JSON.stringify([{ ...rule, more: 1 }]), /more/],
+    [JSON.stringify([rule, rule]), /same name/],
+  ] as const) {
+    const { webhooks, fault: said } = readWebhooks(text)
+    t.same(webhooks, [])
+    t.match(said, fault)
+    t.notMatch(said, /hunter2/)
+  }
+})
