@@ -3,16 +3,18 @@ import type { Sql } from 'postgres'
 import type { TObject } from 'typebox'
 import type { Client, Contract, ContractEvent, EventType } from '../kit/contract.ts'
 import type { Manifest, ModuleServices, Task } from '../kit/module.ts'
-import type { Transaction } from '../kit/tables.ts'
+import type { SQLWrapper, Transaction } from '../kit/tables.ts'
 import { Outdating } from './cache/outdating.ts'
 import type { CacheStore } from './cache/store.ts'
 import { codecOf } from './codec.ts'
+import { afterCommit } from './data/after-commit.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
 import type { DeadEventsOf } from './events/events-task.ts'
-import { channelOf, confirm, prune, publish } from './events/outbox.ts'
+import { pruneDone } from './events/inbox.ts'
+import { confirm, prune, publish, publishWith } from './events/outbox.ts'
 import { createRelay } from './events/relay.ts'
 import { Subscriber } from './events/subscriber.ts'
 import { healthContract } from './health.ts'
@@ -96,8 +98,11 @@ export class RunningModule {
       interval: PRUNING.every,
       log,
       run: async () => {
-        if ((await prune(this.#database.sql, around.eventsRetention, PRUNING.most)) === PRUNING.most)
-          this.#pruning.wake()
+        const gone = [
+          await prune(this.#database.sql, around.eventsRetention, PRUNING.most),
+          await pruneDone(this.#database.db, around.eventsRetention, PRUNING.most),
+        ]
+        if (gone.includes(PRUNING.most)) this.#pruning.wake()
       },
     })
     this.#relay = createRelay(name, { db: this.#database.sql, transport: around.transport, log })
@@ -144,9 +149,6 @@ export class RunningModule {
     this.#started = true
     const { name } = this.manifest.contract
     this.#receiver = await this.#transport.receive(name, (message) => this.#receive(message))
-    const wake = () => this.#relay.wake()
-    // Woken also when it begins to listen, now and after a lost connection: something may have come before.
-    await this.#database.sql.listen(channelOf(name), wake, wake)
     for (const signals of [this.#signals, this.#outdated]) await signals.listen(this.#database.sql)
     for (const sweep of [this.#relay, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
   }
@@ -165,8 +167,8 @@ export class RunningModule {
   }
 
   async #receive(message: Message): Promise<void> {
-    if (message.kind === 'event') await this.#subscriber.receive(message.event)
-    else await confirm(this.#database.sql, message.confirmation.subscriber, message.confirmation.eventIds)
+    if (message.kind === 'events') await this.#subscriber.receive(message.events)
+    else await confirm(this.#database.sql, message.confirmation.subscriber, message.confirmation.deliveries)
   }
 
   #handle(event: ContractEvent, handle: Parameters<Subscriber['on']>[1]): void {
@@ -205,8 +207,16 @@ export class RunningModule {
         this.#handled.add(event)
         this.#handle(event as ContractEvent, handle)
       },
-      publish: (tx: Transaction, event: EventType, data: unknown) =>
-        publish(tx, event as ContractEvent, data, around.placement.subscribersOf(event)),
+      publish: async (tx: Transaction, event: EventType, data: unknown) => {
+        await publish(tx, event as ContractEvent, data, around.placement.subscribersOf(event))
+        afterCommit(tx, () => this.#relay.wake())
+      },
+      publishWith: async (write: SQLWrapper, event: EventType, data: unknown) => {
+        const subscribers = around.placement.subscribersOf(event)
+        const rows = await publishWith(this.#database.db, write, event as ContractEvent, data, subscribers)
+        this.#relay.wake()
+        return rows
+      },
       sweep: ({ name, every, run }) => {
         const sweep = new Sweep({ name, interval: every, run, log })
         this.#sweeps.push(sweep)
