@@ -213,6 +213,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   }
 
   const begin = async () => {
+    await Promise.all(modules.map((module) => module.prepare()))
     const urls = {
       api: await listenOn(api, config.host, config.port, 'PORT'),
       ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
@@ -248,7 +249,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   return {
     api,
     ops,
-    tasks: [eventsTask(modules.map(({ deadEvents }) => deadEvents)), ...modules.flatMap(({ tasks }) => tasks)],
+    tasks: [eventsTask(modules.map(({ handledEvents }) => handledEvents)), ...modules.flatMap(({ tasks }) => tasks)],
     runsOn: {
       database: state.databaseName,
       queue: state.transport?.name ?? 'none: no module is hosted here',

@@ -8,7 +8,7 @@ CREATE TABLE "users"."inbox_done" (
 CREATE TABLE "users"."outbox_history" (
 	"subscriber" text NOT NULL,
 	"event" text NOT NULL,
-	"given_at" timestamp with time zone,
+	"given_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "outbox_history_subscriber_event_pk" PRIMARY KEY("subscriber","event")
 );
 --> statement-breakpoint

@@ -7,7 +7,7 @@ import pino from 'pino'
 import { Type } from 'typebox'
 import type { Transport } from '../../src/platform/host/events/delivery.ts'
 import type { EventsOf } from '../../src/platform/host/events/event-metrics.ts'
-import type { DeadEventsOf } from '../../src/platform/host/events/events-task.ts'
+import type { HandledEventsOf } from '../../src/platform/host/events/events-task.ts'
 import { place } from '../../src/platform/host/placement.ts'
 import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
 import { RunningModule, type Surroundings } from '../../src/platform/host/running-module.ts'
@@ -20,6 +20,8 @@ import {
   type ModulePlugin,
   type ModuleServices,
   type ReceivedEvent,
+  type SubscriptionOptions,
+  subscription,
 } from '../../src/platform/kit/module.ts'
 import { sql, type Transaction } from '../../src/platform/kit/tables.ts'
 
@@ -48,6 +50,10 @@ export interface EventHostOptions {
   /** A folder made by {@link eventMigrations}. */
   migrations: string
   hosted?: readonly string[]
+  /** The modules that subscribe (default: `beta` and `gamma`). */
+  subscribers?: readonly ('beta' | 'gamma')[]
+  /** How they do (default: in the ordinary way). */
+  subscription?: SubscriptionOptions
   /** What a subscribing module does (default: {@link writeEffect}). */
   effects?: Partial<Record<'beta' | 'gamma', Effect>>
   log?: FastifyBaseLogger
@@ -59,7 +65,7 @@ export interface EventHost {
   readonly transport: Transport
   module(name: string): ModuleServices<typeof alpha>
   /** What operators can do about the events that a module could not handle. */
-  deadEventsOf(name: string): DeadEventsOf
+  handledEventsOf(name: string): HandledEventsOf
   /** What metrics say of a module's events. */
   eventsOf(name: string): EventsOf
   /** Publishes in a transaction of its own, and resolves after the commit. */
@@ -72,8 +78,13 @@ export interface EventHost {
 
 /** One process's part in events, without what serves requests: modules, databases and queues as the application composes them. */
 export async function eventHost(options: EventHostOptions): Promise<EventHost> {
-  const { env, effects, log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' }) } = options
-  const catalogue = [defineModule(alpha, { plugin: pluginOf(() => {}) }), subscriber('beta'), subscriber('gamma')]
+  const {
+    env,
+    effects,
+    subscribers = ['beta', 'gamma'],
+    log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' }),
+  } = options
+  const catalogue = [defineModule(alpha, { plugin: pluginOf(() => {}) }), ...subscribers.map(subscriber)]
   const { placement, faults } = place(catalogue as Manifest[], options.hosted ?? 'all', () => true)
   if (faults.length > 0) throw new Error(faults.join('\n'))
   const hosted = placement.hosted.map(({ contract }) => contract.name)
@@ -109,7 +120,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
   return {
     transport,
     module,
-    deadEventsOf: (name) => modules.get(name)!.deadEvents,
+    handledEventsOf: (name) => modules.get(name)!.handledEvents,
     eventsOf: (name) => modules.get(name)!.events,
     publish: (key, n, also) =>
       module('alpha').db.transaction(async (tx) => {
@@ -117,6 +128,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
         await also?.(tx)
       }),
     async start() {
+      await Promise.all([...modules.values()].map((module) => module.prepare()))
       await Promise.all([...modules.values()].map((module) => module.start()))
     },
     async close() {
@@ -129,7 +141,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
 
   function subscriber(name: 'beta' | 'gamma') {
     return defineModule(defineContract(name, {}), {
-      subscribes: [alpha.events.happened],
+      subscribes: [subscription(alpha.events.happened, options.subscription ?? {})],
       plugin: pluginOf((app) => app.subscribe(alpha.events.happened, effects?.[name] ?? writeEffect)),
     })
   }

@@ -12,7 +12,8 @@ import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
-import type { DeadEventsOf } from './events/events-task.ts'
+import type { HandledEventsOf } from './events/events-task.ts'
+import { giveHistory, replay, type Subscribed } from './events/history.ts'
 import { pruneDone } from './events/inbox.ts'
 import { confirm, prune, publish, publishWith } from './events/outbox.ts'
 import { createRelay } from './events/relay.ts'
@@ -67,6 +68,7 @@ export class RunningModule {
   readonly #inbox: Sweep
   readonly #pruning: Sweep
   readonly #sweeps: Sweep[] = []
+  readonly #placement: Placement
   readonly #transport: Transport
   readonly #procedures: Procedures
   readonly #handled = new Set<object>()
@@ -78,6 +80,7 @@ export class RunningModule {
     const { name } = manifest.contract
     const log = around.log.child({ module: name })
     this.manifest = manifest
+    this.#placement = around.placement
     this.#transport = around.transport
     this.#procedures = around.procedures
     this.#database = openModuleDatabase(name, around.urlOf(name))
@@ -128,8 +131,8 @@ export class RunningModule {
     return { name: this.manifest.contract.name, sql: this.#database.sql, handlers: this.#subscriber.stats }
   }
 
-  /** What operators can do about events that it could not handle. */
-  get deadEvents(): DeadEventsOf {
+  /** What operators can do about events that it could not handle, and about those that it has published. */
+  get handledEvents(): HandledEventsOf {
     const { db } = this.#database
     return {
       name: this.manifest.contract.name,
@@ -141,7 +144,16 @@ export class RunningModule {
         await this.#subscriber.flush()
         return given !== undefined
       },
+      replay: async (to, since) => {
+        const subscribed = this.#subscribed.filter(({ subscriber }) => subscriber.name === to)
+        return subscribed.length > 0 ? replay(db, subscribed, since) : undefined
+      },
     }
+  }
+
+  /** What must have been done before the module answers anybody: new subscribers of its events get their history. */
+  async prepare(): Promise<void> {
+    await giveHistory(this.#database.db, this.#subscribed)
   }
 
   /** Begins to relay, to handle events and to sweep. */
@@ -169,6 +181,13 @@ export class RunningModule {
   async #receive(message: Message): Promise<void> {
     if (message.kind === 'events') await this.#subscriber.receive(message.events)
     else await confirm(this.#database.sql, message.confirmation.subscriber, message.confirmation.deliveries)
+  }
+
+  /** The module's own events, each with those who are told of it. */
+  get #subscribed(): Subscribed[] {
+    return Object.values(this.manifest.contract.events).flatMap((event) =>
+      this.#placement.subscribersOf(event).map((subscriber) => ({ event: event.name, subscriber })),
+    )
   }
 
   #handle(event: ContractEvent, handle: Parameters<Subscriber['on']>[1]): void {

@@ -105,7 +105,7 @@ export interface ReceivedEvent<D = unknown> {
   readonly name: string
   readonly version: number
   readonly key: string
-  /** Counts the events of one key in its publishing module, from 1. */
+  /** Grows with the events of one key in its publishing module, from 1; after a replay some numbers are missing. */
   readonly sequence: number
   /** ISO 8601, UTC. */
   readonly occurredAt: string

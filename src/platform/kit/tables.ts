@@ -120,7 +120,7 @@ export function eventTables(schema: Schema) {
     {
       subscriber: text('subscriber').notNull(),
       event: text('event').notNull(),
-      givenAt: instant('given_at'),
+      givenAt: instant('given_at').notNull().default(sql`now()`),
     },
     (table) => [primaryKey({ columns: [table.subscriber, table.event] })],
   )

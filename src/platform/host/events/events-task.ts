@@ -3,32 +3,43 @@ import type { Task } from '../../kit/module.ts'
 import type { DeadEvent } from './dead-events.ts'
 
 /** What the task needs of each module that is hosted here. */
-export interface DeadEventsOf {
+export interface HandledEventsOf {
   readonly name: string
   deadEvents(options: { limit: number; id?: string | undefined }): Promise<DeadEvent[]>
   redrive(id?: string): Promise<number>
   discard(id: string): Promise<boolean>
+  /**
+   * Delivers what it has published since a moment (milliseconds since 1970) to a subscriber once more.
+   *
+   * @returns how many events; undefined when that module subscribes to none of its events
+   */
+  replay(to: string, since: number): Promise<number | undefined>
 }
 
 const USAGE =
-  'Say list, show <id>, redrive <id>, redrive --all or discard <id>; --module <name> looks at one module only.'
+  'Say list, show <id>, redrive <id>, redrive --all, discard <id> or replay --to <module> --since <time>; --module <name> looks at one module only.'
 /** Events that one list shows of each module. */
 const LISTED = 100
 
 /**
  * `npm run seam -- events list|show|redrive|discard`: what operators do about events whose handlers have failed too often.
- * It looks at the modules that `MODULES` places here.
+ * It looks at the modules that `MODULES` places here. `events replay` has what these have published handled again.
  */
-export function eventsTask(modules: readonly DeadEventsOf[]): Task {
+export function eventsTask(modules: readonly HandledEventsOf[]): Task {
   return {
     name: 'events',
-    usage: 'list|show|redrive|discard …',
-    summary: 'Shows events that could not be handled, has them tried again, or gives them up.',
+    usage: 'list|show|redrive|discard|replay …',
+    summary: 'Shows events that could not be handled, has them tried again, or gives them up; replays history.',
     async run(args) {
       const { positionals, values } = parseArgs({
         args: [...args],
         allowPositionals: true,
-        options: { module: { type: 'string' }, all: { type: 'boolean', default: false } },
+        options: {
+          module: { type: 'string' },
+          all: { type: 'boolean', default: false },
+          to: { type: 'string' },
+          since: { type: 'string' },
+        },
       })
       const [verb, id] = positionals
       const chosen = modules.filter(({ name }) => values.module === undefined || name === values.module)
@@ -48,12 +59,13 @@ export function eventsTask(modules: readonly DeadEventsOf[]): Task {
           'is given up, and makes way',
           await sum(chosen, async (module) => Number(await module.discard(id))),
         )
+      if (verb === 'replay' && values.to && values.since && !id) return replay(chosen, values.to, values.since)
       throw new Error(USAGE)
     },
   }
 }
 
-async function list(modules: readonly DeadEventsOf[]): Promise<string> {
+async function list(modules: readonly HandledEventsOf[]): Promise<string> {
   const lines: string[] = []
   for (const { name, deadEvents } of modules)
     for (const { delivery, deadAt, attempts, errors, waiting } of await deadEvents({ limit: LISTED })) {
@@ -63,7 +75,7 @@ async function list(modules: readonly DeadEventsOf[]): Promise<string> {
   return lines.length > 0 ? lines.join('\n') : 'No event is dead.'
 }
 
-async function show(modules: readonly DeadEventsOf[], id: string): Promise<string> {
+async function show(modules: readonly HandledEventsOf[], id: string): Promise<string> {
   const found = await Promise.all(
     modules.map(async ({ name, deadEvents }) => ({ name, dead: await deadEvents({ limit: 1, id }) })),
   )
@@ -72,13 +84,31 @@ async function show(modules: readonly DeadEventsOf[], id: string): Promise<strin
   return shown.map((event) => JSON.stringify(event, null, 2)).join('\n')
 }
 
+async function replay(modules: readonly HandledEventsOf[], to: string, time: string): Promise<string> {
+  const since = Date.parse(time)
+  if (!Number.isFinite(since) || since < 0)
+    throw new Error(
+      `"${time}" is no time. Say a day or a moment, as in --since 2026-11-20 or --since 2026-11-20T08:00:00Z.`,
+    )
+  const counts: number[] = []
+  for (const module of modules) {
+    const count = await module.replay(to, since)
+    if (count !== undefined) counts.push(count)
+  }
+  if (counts.length === 0) throw new Error(`"${to}" subscribes to no event of the modules here (MODULES).`)
+  return `${counts.reduce((sum, count) => sum + count, 0)} events are replayed to "${to}".`
+}
+
 function done(id: string, what: string, count: number): string {
   if (count === 0) throw new Error(`No event ${id} is dead here (MODULES).`)
   return `The event ${id} ${what}.`
 }
 
 /** One after the other: an id may be dead at several subscribers. */
-async function sum(modules: readonly DeadEventsOf[], work: (module: DeadEventsOf) => Promise<number>): Promise<number> {
+async function sum(
+  modules: readonly HandledEventsOf[],
+  work: (module: HandledEventsOf) => Promise<number>,
+): Promise<number> {
   let total = 0
   for (const module of modules) total += await work(module)
   return total

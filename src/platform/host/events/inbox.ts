@@ -102,7 +102,8 @@ async function takeInAnyOrder(
   const batch = waiting.map(({ delivery: { id, place } }) => ({ id, place }))
   const rows = await tx.execute<{ mine: boolean; past: boolean }>(sql`
     with batch as materialized (
-      select * from jsonb_to_recordset(${JSON.stringify(batch)}::jsonb) with ordinality as batch (id uuid, place bigint, n bigint)
+      select * from rows from (jsonb_to_recordset(${JSON.stringify(batch)}::jsonb) as (id uuid, place bigint))
+        with ordinality as batch (id, place, n)
     ), turns as materialized (
       select id, place from batch
       where case

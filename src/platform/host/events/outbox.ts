@@ -46,7 +46,7 @@ export async function publishWith(
   subscribers: readonly Subscriber[],
 ): Promise<Record<string, unknown>[]> {
   const told = recorded(event, data, subscribers, sql`exists (select from written)`)
-  return db.execute(sql`with written as (${write}), ${told} select * from written`)
+  return db.execute(sql`with written as (${write.getSQL()}), ${told} select * from written`)
 }
 
 function recorded(event: ContractEvent, data: unknown, subscribers: readonly Subscriber[], happened: SQLWrapper) {

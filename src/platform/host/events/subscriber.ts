@@ -231,8 +231,10 @@ export class Subscriber {
         if (!isBroken) handled.push(...(await this.#settle(await this.#attempt(one, kept), kept, later)))
       return handled
     }
-    const keys = Map.groupBy(alone, ({ delivery }) => `${delivery.publisher} ${delivery.key}`)
-    const each = [...keys.values()].map(async (group) => {
+    const groups = Map.groupBy(alone, ({ delivery: { publisher, key, after, id } }) =>
+      after === null ? id : `${publisher} ${key}`,
+    )
+    const each = [...groups.values()].map(async (group) => {
       try {
         await this.#follow(await this.#inTurn(() => handle(group)))
       } catch (error) {

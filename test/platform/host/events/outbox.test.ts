@@ -3,10 +3,10 @@ import postgres, { type Sql } from 'postgres'
 import t from 'tap'
 import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
 import { migrate } from '../../../../src/platform/host/data/migrate.ts'
-import { confirm, prune, publish, putOff, takeDue } from '../../../../src/platform/host/events/outbox.ts'
+import { confirm, prune, publish, publishWith, putOff, takeDue } from '../../../../src/platform/host/events/outbox.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import { BadInput } from '../../../../src/platform/kit/errors.ts'
-import type { Transaction } from '../../../../src/platform/kit/tables.ts'
+import { eq, integer, pgSchema, type Transaction, text } from '../../../../src/platform/kit/tables.ts'
 import { freshDatabase } from '../../../support/database.ts'
 import { alpha, eventMigrations } from '../../../support/event-host.ts'
 
@@ -29,6 +29,8 @@ const BETA = { name: 'beta' }
 const SUBSCRIBERS = [BETA, { name: 'gamma' }]
 const publishOne = (key: string, n = 1, subscribers = SUBSCRIBERS) =>
   db.transaction((tx) => publish(tx, event, { key, n }, subscribers))
+
+const effects = pgSchema('alpha').table('effects', { key: text('key'), n: integer('n') })
 
 class Rollback extends Error {}
 const rollBack = (work: (tx: Transaction) => Promise<void>) =>
@@ -102,6 +104,18 @@ t.test('publishing is one statement', async (t) => {
     await publish(tx, event, { key: 'k', n: 1 }, SUBSCRIBERS)
     t.equal(statements.length, 1, statements.join('\n'))
   })
+})
+
+t.test('a write and its event are one statement; where nothing is written, there is no event', async (t) => {
+  const data = { key: 'k', n: 1 }
+  const write = () => db.insert(effects).values(data).onConflictDoNothing().returning({ n: effects.n })
+  t.same([...(await publishWith(db, write(), event, data, SUBSCRIBERS))], [{ n: 1 }])
+  t.match(await takeDue(sql, 'alpha', 10, 30), [{ event: { data } }, { event: { data } }])
+  const nothing = db.delete(effects).where(eq(effects.n, 2)).returning({ n: effects.n })
+  t.same([...(await publishWith(db, nothing, event, data, SUBSCRIBERS))], [])
+  await t.rejects(publishWith(db, write(), event, { key: 'k', n: 'one' }, SUBSCRIBERS), BadInput)
+  t.equal((await sql`select from outbox`).length, 1)
+  t.equal((await sql`select from effects`).length, 1)
 })
 
 t.test('events carry the request in whose course they were published', async (t) => {
