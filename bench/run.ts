@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { events } from './events/part.ts'
 import { gatewayHops } from './gateway/part.ts'
 import { endAll } from './lib/children.ts'
 import { closeDatabase } from './lib/database.ts'
@@ -20,6 +21,7 @@ const PARTS: Record<string, Part> = {
   remote: remoteCalls,
   gateway: gatewayHops,
   read: reads,
+  events,
   start: starts,
   sustained: sustainedReads,
 }

@@ -171,7 +171,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   )
   serveEvents(
     ops,
-    modules.map(({ deadEvents }) => deadEvents),
+    modules.flatMap(({ handledEvents, deadDeliveries }) => [handledEvents, ...deadDeliveries]),
   )
   const grpc = config.rpc === 'grpc' && modules.length > 0 ? await grpcServer({ procedures, tokens }) : undefined
   const closeAll = async () => {
@@ -223,6 +223,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   }
 
   const begin = async () => {
+    await Promise.all(modules.map((module) => module.prepare()))
     const urls = {
       api: await listenOn(api, config.host, config.port, 'PORT'),
       ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
@@ -259,7 +260,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     api,
     ops,
     tasks: [
-      eventsTask(modules.flatMap(({ deadEvents, deadDeliveries }) => [deadEvents, ...deadDeliveries])),
+      eventsTask(modules.flatMap(({ handledEvents, deadDeliveries }) => [handledEvents, ...deadDeliveries])),
       ...modules.flatMap(({ tasks }) => tasks),
     ],
     runsOn: {

@@ -7,7 +7,7 @@ import pino from 'pino'
 import { Type } from 'typebox'
 import type { Transport } from '../../src/platform/host/events/delivery.ts'
 import type { EventsOf } from '../../src/platform/host/events/event-metrics.ts'
-import type { DeadEventsOf } from '../../src/platform/host/events/events-task.ts'
+import type { DeadEventsOf, HandledEventsOf } from '../../src/platform/host/events/events-task.ts'
 import type { Outside } from '../../src/platform/host/events/outside/outside.ts'
 import { place } from '../../src/platform/host/placement.ts'
 import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
@@ -22,6 +22,8 @@ import {
   type ModulePlugin,
   type ModuleServices,
   type ReceivedEvent,
+  type SubscriptionOptions,
+  subscription,
 } from '../../src/platform/kit/module.ts'
 import { sql, type Transaction } from '../../src/platform/kit/tables.ts'
 
@@ -52,6 +54,10 @@ export interface EventHostOptions {
   hosted?: readonly string[]
   /** The contract of `alpha` (default: {@link alpha}); another one makes this a process of another release. */
   contract?: typeof alpha
+  /** The modules that subscribe (default: `beta` and `gamma`). */
+  subscribers?: readonly ('beta' | 'gamma')[]
+  /** How they do (default: in the ordinary way). */
+  subscription?: SubscriptionOptions
   /** What a subscribing module does (default: {@link writeEffect}). */
   effects?: Partial<Record<'beta' | 'gamma', Effect>>
   log?: FastifyBaseLogger
@@ -67,7 +73,7 @@ export interface EventHost {
   readonly transport: Transport
   module(name: string): ModuleServices<typeof alpha>
   /** What operators can do about the events that a module could not handle. */
-  deadEventsOf(name: string): DeadEventsOf
+  handledEventsOf(name: string): HandledEventsOf
   /** What operators can do about the events of `alpha` that a system outside has not accepted. */
   deadDeliveries(subscriber: string): DeadEventsOf
   /** What metrics say of a module's events. */
@@ -82,8 +88,14 @@ export interface EventHost {
 
 /** One process's part in events, without what serves requests: modules, databases and queues as the application composes them. */
 export async function eventHost(options: EventHostOptions): Promise<EventHost> {
-  const { env, effects, contract = alpha, log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' }) } = options
-  const catalogue = [defineModule(contract, { plugin: pluginOf(() => {}) }), subscriber('beta'), subscriber('gamma')]
+  const {
+    env,
+    effects,
+    contract = alpha,
+    subscribers = ['beta', 'gamma'],
+    log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' }),
+  } = options
+  const catalogue = [defineModule(contract, { plugin: pluginOf(() => {}) }), ...subscribers.map(subscriber)]
   const { placement, faults } = place(catalogue as Manifest[], options.hosted ?? 'all', () => true)
   if (faults.length > 0) throw new Error(faults.join('\n'))
   const hosted = placement.hosted.map(({ contract }) => contract.name)
@@ -121,7 +133,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
   return {
     transport,
     module,
-    deadEventsOf: (name) => modules.get(name)!.deadEvents,
+    handledEventsOf: (name) => modules.get(name)!.handledEvents,
     deadDeliveries: (name) => modules.get('alpha')!.deadDeliveries.find((one) => one.name === name)!,
     eventsOf: (name) => modules.get(name)!.events,
     publish: (key, n, also) =>
@@ -130,6 +142,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
         await also?.(tx)
       }),
     async start() {
+      await Promise.all([...modules.values()].map((module) => module.prepare()))
       await Promise.all([...modules.values()].map((module) => module.start()))
       await Promise.all((options.outside ?? []).map((system) => system.open()))
     },
@@ -145,7 +158,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
   function subscriber(name: 'beta' | 'gamma') {
     const external = name === 'beta' ? (options.external?.events ?? []) : []
     return defineModule(defineContract(name, {}), {
-      subscribes: [contract.events.happened, ...external],
+      subscribes: [subscription(contract.events.happened, options.subscription ?? {}), ...external],
       plugin: pluginOf((app) => {
         app.subscribe(contract.events.happened, effects?.[name] ?? writeEffect)
         for (const event of external) app.subscribe(event, writeEffect as Parameters<typeof app.subscribe>[1])

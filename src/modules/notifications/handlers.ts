@@ -19,9 +19,10 @@ export function handleEvents(
   const notify = notifier(app, recipients)
   const appUrl = app.settings.APP_URL
 
-  app.subscribe(users.events.userCreated, async ({ data, sequence }, { tx, afterCommit }) => {
+  app.subscribe(users.events.userCreated, async ({ data, sequence, isReplayed }, { tx, afterCommit }) => {
     const { userId, email, firstName, verificationToken: token } = data
     await recipients.remember(tx, userId, { email, firstName, sequence })
+    if (isReplayed) return
     await notify(tx, userId, {
       kind: 'welcome',
       text: `Welcome to Seam, ${firstName}!`,
@@ -31,10 +32,10 @@ export function handleEvents(
     afterCommit(wake)
   })
 
-  app.subscribe(users.events.userUpdated, async ({ data, sequence }, { tx, afterCommit }) => {
+  app.subscribe(users.events.userUpdated, async ({ data, sequence, isReplayed }, { tx, afterCommit }) => {
     const { userId, email, firstName, verificationToken: token } = data
     await recipients.remember(tx, userId, { email, firstName, sequence })
-    if (token === undefined || (await recipients.isGone(tx, userId))) return
+    if (isReplayed || token === undefined || (await recipients.isGone(tx, userId))) return
     await enqueue(tx, { channel: 'email', userId, to: email, ...addressLetter({ firstName, token, appUrl }) })
     afterCommit(wake)
   })
@@ -44,15 +45,15 @@ export function handleEvents(
     await app.signal(tx, JSON.stringify({ userId, gone: true } satisfies Signal))
   })
 
-  app.subscribe(users.events.passwordResetRequested, async ({ data }, { tx, afterCommit }) => {
+  app.subscribe(users.events.passwordResetRequested, async ({ data, isReplayed }, { tx, afterCommit }) => {
     const { userId, email: to, firstName, token } = data
-    if (await recipients.isGone(tx, userId)) return
+    if (isReplayed || (await recipients.isGone(tx, userId))) return
     await enqueue(tx, { channel: 'email', userId, to, ...resetLetter({ firstName, token, appUrl }) })
     afterCommit(wake)
   })
 
-  app.subscribe(posts.events.commentCreated, async ({ data }, { tx, afterCommit }) => {
-    if (data.authorId === data.postAuthorId) return
+  app.subscribe(posts.events.commentCreated, async ({ data, isReplayed }, { tx, afterCommit }) => {
+    if (isReplayed || data.authorId === data.postAuthorId) return
     const title = shortened(data.postTitle, 100)
     await notify(tx, data.postAuthorId, {
       kind: 'comment',

@@ -119,5 +119,5 @@ export const pushKeys = schema.table(
   () => [check('push_keys_one', sql`one`)],
 )
 
-export const { outbox, outboxKeys, outboxDeliveries, inbox, inboxKeys } = eventTables(schema)
+export const { outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } = eventTables(schema)
 export const idempotencyKeys = idempotencyTable(schema)

@@ -112,4 +112,4 @@ export const comments = schema.table(
 )
 
 export const idempotencyKeys = idempotencyTable(schema)
-export const { outbox, outboxKeys, outboxDeliveries, inbox, inboxKeys } = eventTables(schema)
+export const { outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } = eventTables(schema)

@@ -87,4 +87,4 @@ export const resetRequests = schema.table('reset_requests', { email: text('email
 
 export const idempotencyKeys = idempotencyTable(schema)
 
-export const { outbox, outboxKeys, outboxDeliveries, inbox, inboxKeys } = eventTables(schema)
+export const { outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } = eventTables(schema)

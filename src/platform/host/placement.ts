@@ -1,7 +1,8 @@
 import type { Contract } from '../kit/contract.ts'
 import { isExternal } from '../kit/external.ts'
-import type { Manifest } from '../kit/module.ts'
+import type { Manifest, SubscriptionOptions } from '../kit/module.ts'
 import { outdatingEventsOf } from './cache/tags.ts'
+import type { Subscriber } from './events/outbox.ts'
 
 /** Which modules this process hosts, and which it reaches elsewhere. */
 export interface Placement {
@@ -10,7 +11,7 @@ export interface Placement {
   readonly remote: readonly Manifest[]
   hosts(module: string): boolean
   /** The modules that are told of an event: they handle it, or it ends answers that they keep. */
-  subscribersOf(event: object): readonly string[]
+  subscribersOf(event: object): readonly Subscriber[]
 }
 
 /**
@@ -32,13 +33,20 @@ export function place(
   const told = catalogue.map((manifest) => ({
     name: manifest.contract.name,
     events: new Set<object>([...manifest.subscribes, ...outdatingEventsOf(manifest)]),
+    options: manifest.subscriptions as ReadonlyMap<object, SubscriptionOptions>,
   }))
   const placement: Placement = {
     all: catalogue,
     hosted,
     remote,
     hosts: (module) => hosted.some(({ contract }) => contract.name === module),
-    subscribersOf: (event) => told.filter(({ events }) => events.has(event)).map(({ name }) => name),
+    subscribersOf: (event) =>
+      told
+        .filter(({ events }) => events.has(event))
+        .map(({ name, options }) => {
+          const { unordered = false, replay = false } = options.get(event) ?? {}
+          return { name, unordered, replay }
+        }),
   }
   const faults = [
     ...wanted

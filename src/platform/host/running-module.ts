@@ -4,16 +4,19 @@ import type { TObject } from 'typebox'
 import type { Client, Contract, ContractEvent, EventType } from '../kit/contract.ts'
 import { isExternal } from '../kit/external.ts'
 import type { Manifest, ModuleServices, Task } from '../kit/module.ts'
-import type { Transaction } from '../kit/tables.ts'
+import type { SQLWrapper, Transaction } from '../kit/tables.ts'
 import { Outdating } from './cache/outdating.ts'
 import type { CacheStore } from './cache/store.ts'
 import { codecOf } from './codec.ts'
+import { afterCommit } from './data/after-commit.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
-import type { DeadEventsOf } from './events/events-task.ts'
-import { channelOf, confirm, prune, publish } from './events/outbox.ts'
+import type { DeadEventsOf, HandledEventsOf } from './events/events-task.ts'
+import { giveHistory, replay, type Subscribed } from './events/history.ts'
+import { pruneDone } from './events/inbox.ts'
+import { confirm, prune, publish, publishWith } from './events/outbox.ts'
 import { deadDeliveries } from './events/outside/dead-deliveries.ts'
 import { Listening } from './events/outside/listening.ts'
 import type { Outside } from './events/outside/outside.ts'
@@ -70,12 +73,14 @@ export class RunningModule {
   readonly #outdated: Signals
   readonly #outdating: Outdating | undefined
   readonly #subscriber: Subscriber
-  readonly #relay: Sweep
+  /** One to the modules, and one to each system outside. */
+  readonly #relays: readonly Sweep[]
   readonly #outside: readonly OutsideRelay[]
   readonly #listening: Listening
   readonly #inbox: Sweep
   readonly #pruning: Sweep
   readonly #sweeps: Sweep[] = []
+  readonly #placement: Placement
   readonly #transport: Transport
   readonly #procedures: Procedures
   readonly #handled = new Set<object>()
@@ -87,6 +92,7 @@ export class RunningModule {
     const { name } = manifest.contract
     const log = around.log.child({ module: name })
     this.manifest = manifest
+    this.#placement = around.placement
     this.#transport = around.transport
     this.#procedures = around.procedures
     this.#database = openModuleDatabase(name, around.urlOf(name))
@@ -107,12 +113,17 @@ export class RunningModule {
       interval: PRUNING.every,
       log,
       run: async () => {
-        if ((await prune(this.#database.sql, around.eventsRetention, PRUNING.most)) === PRUNING.most)
-          this.#pruning.wake()
+        const gone = [
+          await prune(this.#database.sql, around.eventsRetention, PRUNING.most),
+          await pruneDone(this.#database.db, around.eventsRetention, PRUNING.most),
+        ]
+        if (gone.includes(PRUNING.most)) this.#pruning.wake()
       },
     })
-    this.#relay = createRelay(name, { db: this.#database.sql, transport: around.transport, log })
-    this.#outside = around.outside.map((outside) => new OutsideRelay(name, outside, { db: this.#database.sql, log }))
+    const { sql } = this.#database
+    this.#outside = around.outside.map((outside) => new OutsideRelay(name, outside, { db: sql, log }))
+    const relay = createRelay(name, { db: sql, transport: around.transport, log })
+    this.#relays = [relay, ...this.#outside.map(({ sweep }) => sweep)]
     this.#listening = new Listening(manifest.subscribes.filter(isExternal), {
       url: around.amqpUrl,
       db: this.#database.db,
@@ -142,8 +153,8 @@ export class RunningModule {
     return { name: this.manifest.contract.name, sql: this.#database.sql, handlers: this.#subscriber.stats, outside }
   }
 
-  /** What operators can do about events that it could not handle. */
-  get deadEvents(): DeadEventsOf {
+  /** What operators can do about events that it could not handle, and about those that it has published. */
+  get handledEvents(): HandledEventsOf {
     const { db } = this.#database
     return {
       name: this.manifest.contract.name,
@@ -155,6 +166,10 @@ export class RunningModule {
         await this.#subscriber.flush()
         return given !== undefined
       },
+      replay: async (to, since) => {
+        const subscribed = this.#subscribed.filter(({ subscriber }) => subscriber.name === to)
+        return subscribed.length > 0 ? replay(db, subscribed, since) : undefined
+      },
     }
   }
 
@@ -164,17 +179,18 @@ export class RunningModule {
     return this.#outside.map(({ outside }) => deadDeliveries(this.#database.sql, name, outside.name))
   }
 
+  /** What must have been done before the module answers anybody: new subscribers of its events get their history. */
+  async prepare(): Promise<void> {
+    await giveHistory(this.#database.db, this.#subscribed)
+  }
+
   /** Begins to relay, to handle events and to sweep. */
   async start(): Promise<void> {
     this.#started = true
     const { name } = this.manifest.contract
     this.#receiver = await this.#transport.receive(name, (message) => this.#receive(message))
-    const relays = [this.#relay, ...this.#outside.map(({ sweep }) => sweep)]
-    const wake = () => relays.forEach((relay) => void relay.wake())
-    // Woken also when it begins to listen, now and after a lost connection: something may have come before.
-    await this.#database.sql.listen(channelOf(name), wake, wake)
     for (const signals of [this.#signals, this.#outdated]) await signals.listen(this.#database.sql)
-    for (const sweep of [...relays, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
+    for (const sweep of [...this.#relays, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
     await this.#listening.start()
   }
 
@@ -183,8 +199,7 @@ export class RunningModule {
     await Promise.all([
       this.#receiver?.stop(),
       this.#listening.stop(),
-      ...this.#outside.map(({ sweep }) => sweep.stop()),
-      ...[this.#relay, this.#inbox, this.#pruning, ...this.#sweeps].map((sweep) => sweep.stop()),
+      ...[...this.#relays, this.#inbox, this.#pruning, ...this.#sweeps].map((sweep) => sweep.stop()),
     ])
     await this.#subscriber.flush()
   }
@@ -194,8 +209,20 @@ export class RunningModule {
   }
 
   async #receive(message: Message): Promise<void> {
-    if (message.kind === 'event') await this.#subscriber.receive(message.event)
-    else await confirm(this.#database.sql, message.confirmation.subscriber, message.confirmation.eventIds)
+    if (message.kind === 'events') await this.#subscriber.receive(message.events)
+    else await confirm(this.#database.sql, message.confirmation.subscriber, message.confirmation.deliveries)
+  }
+
+  /** The module's own events, each with those who are told of it. */
+  get #subscribed(): Subscribed[] {
+    return Object.values(this.manifest.contract.events).flatMap((event) =>
+      this.#placement.subscribersOf(event).map((subscriber) => ({ event: event.name, subscriber })),
+    )
+  }
+
+  /** There is something new in the outbox. */
+  #wakeRelays(): void {
+    for (const relay of this.#relays) relay.wake()
   }
 
   #handle(event: ContractEvent, handle: Parameters<Subscriber['on']>[1]): void {
@@ -209,6 +236,10 @@ export class RunningModule {
 
   #services(manifest: Manifest, around: Surroundings, log: FastifyBaseLogger): ModuleServices {
     const { contract, settings } = manifest
+    const subscribersOf = (event: EventType) => [
+      ...around.placement.subscribersOf(event),
+      ...around.outside.filter((system) => system.wants(event.name)).map(({ name }) => ({ name })),
+    ]
     return {
       settings: settingsOf(settings, around.settings),
       db: this.#database.db,
@@ -234,11 +265,16 @@ export class RunningModule {
         this.#handled.add(event)
         this.#handle(event as ContractEvent, handle)
       },
-      publish: (tx: Transaction, event: EventType, data: unknown) =>
-        publish(tx, event as ContractEvent, data, [
-          ...around.placement.subscribersOf(event),
-          ...around.outside.filter((system) => system.wants(event.name)).map(({ name }) => name),
-        ]),
+      publish: async (tx: Transaction, event: EventType, data: unknown) => {
+        await publish(tx, event as ContractEvent, data, subscribersOf(event))
+        afterCommit(tx, () => this.#wakeRelays())
+      },
+      publishWith: async (write: SQLWrapper, event: EventType, data: unknown) => {
+        const subscribers = subscribersOf(event)
+        const rows = await publishWith(this.#database.db, write, event as ContractEvent, data, subscribers)
+        this.#wakeRelays()
+        return rows
+      },
       sweep: ({ name, every, run }) => {
         const sweep = new Sweep({ name, interval: every, run, log })
         this.#sweeps.push(sweep)

@@ -6,7 +6,7 @@ import type { CallContext } from './call-context.ts'
 import type { Client, Contract, ContractEvent, EventType, Implementation } from './contract.ts'
 import type { Cursors } from './pages.ts'
 import type { ModuleSessions } from './sessions.ts'
-import type { Database, Transaction } from './tables.ts'
+import type { Database, SQLWrapper, Transaction } from './tables.ts'
 
 /** What the platform must know of a module before it loads it. Made by {@link defineModule}. */
 export interface Manifest<C extends Contract = Contract, S extends TObject = TObject> {
@@ -15,6 +15,8 @@ export interface Manifest<C extends Contract = Contract, S extends TObject = TOb
   readonly uses: readonly Contract[]
   /** Events that this module handles. */
   readonly subscribes: readonly ContractEvent[]
+  /** How it takes those of them that it does not take in the ordinary way. */
+  readonly subscriptions: ReadonlyMap<ContractEvent, SubscriptionOptions>
   /** Environment variables of the module's own; each property is one, with `description` and `examples`. */
   readonly settings: S | undefined
   /** Whether its routes start and end sessions ({@link ModuleServices.sessions}). */
@@ -42,14 +44,52 @@ export function defineModule<C extends Contract, S extends TObject = TObject>(
   contract: C,
   parts: {
     uses?: readonly Contract[]
-    subscribes?: readonly ContractEvent[]
+    subscribes?: readonly (ContractEvent | Subscription)[]
     settings?: S
     signsIn?: boolean
     plugin: () => Promise<{ default: ModulePlugin<C, S> }>
   },
 ): Manifest<C, S> {
-  return { uses: [], subscribes: [], settings: undefined, signsIn: false, ...parts, contract }
+  const subscribes = (parts.subscribes ?? []).map(subscriptionOf)
+  return {
+    uses: [],
+    settings: undefined,
+    signsIn: false,
+    ...parts,
+    subscribes: subscribes.map(({ event }) => event),
+    subscriptions: new Map(subscribes.map(({ event, options }) => [event, options])),
+    contract,
+  }
 }
+
+/** How a module takes an event that it subscribes to. */
+export interface SubscriptionOptions {
+  /**
+   * `true`: it is handled as soon as it comes, whether or not the earlier ones of its key have been. Still exactly once
+   * (default: in the order of its key).
+   */
+  readonly unordered?: boolean
+  /** `true`: a new subscriber is given all of the event's history that is still kept, first (default: it begins with what comes). */
+  readonly replay?: boolean
+}
+
+/** An event in a manifest's `subscribes`, with how it is taken. Made by {@link subscription}. */
+export interface Subscription {
+  readonly event: ContractEvent
+  readonly options: SubscriptionOptions
+}
+
+/**
+ * Subscribes to an event in another than the ordinary way.
+ *
+ * @example subscribes: [users.events.userDeleted, subscription(posts.events.postCreated, { replay: true })]
+ */
+export function subscription(event: ContractEvent, options: SubscriptionOptions): Subscription {
+  return { event, options }
+}
+
+const subscriptionOf = (one: ContractEvent | Subscription): Subscription =>
+  one && 'options' in one ? one : { event: one, options: {} }
 
 /** Types a module's plugin: `export default definePlugin<typeof posts>(async (app) => { … })`. */
 export function definePlugin<C extends Contract, S extends TObject = TObject>(
@@ -65,10 +105,12 @@ export interface ReceivedEvent<D = unknown> {
   readonly name: string
   readonly version: number
   readonly key: string
-  /** Counts the events of one key in its publishing module, from 1. */
+  /** Grows with the events of one key in its publishing module, from 1; after a replay some numbers are missing. */
   readonly sequence: number
   /** ISO 8601, UTC. */
   readonly occurredAt: string
+  /** Whether it is history that was asked for, and not news. It may have taken effect here before. */
+  readonly isReplayed: boolean
   readonly data: D
 }
 
@@ -105,6 +147,21 @@ export interface ModuleServices<C extends Contract = Contract, S extends TObject
    * @throws {BadInput} when the data does not have the event's shape; let it roll the transaction back
    */
   publish<E extends C['events'][keyof C['events']]>(tx: Transaction, event: E, data: DataOf<E>): Promise<void>
+  /**
+   * Writes something and records the event that tells of it in one statement, which needs no transaction: as fast as both can
+   * be had. The write `returns` something; where it wrote nothing, there is no event.
+   *
+   * @returns what was written, as PostgreSQL has it: names of columns, not of properties
+   * @throws {BadInput} when the data does not have the event's shape; nothing is written then
+   * @example
+   * const write = app.db.insert(posts).values(post).returning({ id: posts.id })
+   * await app.publishWith(write, contract.events.postCreated, { postId: post.id })
+   */
+  publishWith<E extends C['events'][keyof C['events']]>(
+    write: SQLWrapper,
+    event: E,
+    data: DataOf<E>,
+  ): Promise<Record<string, unknown>[]>
   /** Handles an event that the manifest `subscribes` to: exactly one effect in the database, however often it is delivered. */
   subscribe<E extends EventType>(
     event: E,

@@ -1,6 +1,9 @@
 import { randomUUIDv7 } from 'node:crypto'
 import { createRequire } from 'node:module'
+import type { SQLWrapper } from 'drizzle-orm'
 import type { PostgresJsDatabase } from 'drizzle-orm/postgres-js'
+
+export type { SQLWrapper }
 
 // drizzle's ES modules take 360 ms and 200 MB to import, the same code by require() 45 ms and 20 MB.
 const require = createRequire(import.meta.url)
@@ -58,12 +61,16 @@ export const createdAt = () => instant('created_at').notNull().default(sql`now()
  *
  * - `outbox`: every event, kept after its deliveries are confirmed, so that history can be replayed
  * - `outbox_keys`: the last sequence number of each key, and for each subscriber the last one that concerned it
- * - `outbox_deliveries`: one row for each subscriber of an event, until (and after) that subscriber confirms it
+ * - `outbox_deliveries`: one row for each subscriber of an event, until (and after) that subscriber confirms it; one more
+ *   when it is replayed
+ * - `outbox_history`: which new subscribers were given the history of which events
  * - `inbox`: events of other modules that have arrived and have not taken effect: they wait for an earlier one of their key,
  *   for another attempt, or for somebody to look at them
- * - `inbox_keys`: the last event of each publisher's key that took effect here
+ * - `inbox_keys`: the place of the last event of each publisher's key that took effect here
+ * - `inbox_done`: the events that took effect here and need no order
  *
- * @example export const { outbox, outboxKeys, outboxDeliveries, inbox, inboxKeys } = eventTables(schema)
+ * @example
+ * export const { outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } = eventTables(schema)
  */
 export function eventTables(schema: Schema) {
   const outbox = schema.table(
@@ -92,12 +99,13 @@ export function eventTables(schema: Schema) {
   const outboxDeliveries = schema.table(
     'outbox_deliveries',
     {
-      eventId: uuid('event_id')
-        .notNull()
-        .references(() => outbox.id, { onDelete: 'cascade' }),
+      // No foreign key: publishing would pay for its check, and whoever prunes removes both.
+      eventId: uuid('event_id').notNull(),
       subscriber: text('subscriber').notNull(),
-      /** The event of the same key that this subscriber must have handled before; 0: none. */
-      after: bigint('after', { mode: 'number' }).notNull().default(0),
+      /** Its place in the order of its key: the event's sequence number, or when it is replayed a later number. */
+      place: bigint('place', { mode: 'number' }).notNull(),
+      /** The place that this subscriber must have handled before; 0: none; null: this one needs no order. */
+      after: bigint('after', { mode: 'number' }),
       attempts: integer('attempts').notNull().default(0),
       dueAt: instant('due_at').notNull().default(sql`now()`),
       confirmedAt: instant('confirmed_at'),
@@ -106,7 +114,7 @@ export function eventTables(schema: Schema) {
       deadAt: instant('dead_at'),
     },
     (table) => [
-      primaryKey({ columns: [table.eventId, table.subscriber] }),
+      primaryKey({ columns: [table.eventId, table.subscriber, table.place] }),
       // Subscribers with a colon are outside; however much waits for them, it is not in the way of the modules.
       index('outbox_deliveries_due').on(table.dueAt).where(sql`confirmed_at is null and subscriber not like '%:%'`),
       index('outbox_deliveries_outside')
@@ -115,14 +123,23 @@ export function eventTables(schema: Schema) {
       index('outbox_deliveries_dead').on(table.deadAt).where(sql`dead_at is not null and confirmed_at is null`),
     ],
   )
+  const outboxHistory = schema.table(
+    'outbox_history',
+    {
+      subscriber: text('subscriber').notNull(),
+      event: text('event').notNull(),
+      givenAt: instant('given_at').notNull().default(sql`now()`),
+    },
+    (table) => [primaryKey({ columns: [table.subscriber, table.event] })],
+  )
   const inbox = schema.table(
     'inbox',
     {
-      eventId: uuid('event_id').primaryKey(),
+      eventId: uuid('event_id').notNull(),
       publisher: text('publisher').notNull(),
       key: text('key').notNull(),
-      sequence: bigint('sequence', { mode: 'number' }).notNull(),
-      after: bigint('after', { mode: 'number' }).notNull(),
+      place: bigint('place', { mode: 'number' }).notNull(),
+      after: bigint('after', { mode: 'number' }),
       /** All of it, as it arrived. */
       event: jsonb('event').notNull(),
       attempts: integer('attempts').notNull().default(0),
@@ -135,7 +152,9 @@ export function eventTables(schema: Schema) {
       arrivedAt: instant('arrived_at').notNull().default(sql`now()`),
     },
     (table) => [
-      index('inbox_turn').on(table.publisher, table.key, table.sequence),
+      primaryKey({ columns: [table.eventId, table.place] }),
+      index('inbox_turn').on(table.publisher, table.key, table.place),
+      index('inbox_waiting').on(table.publisher, table.key, table.place).where(sql`due_at is null and dead_at is null`),
       index('inbox_due').on(table.dueAt).where(sql`dead_at is null`),
       index('inbox_dead').on(table.deadAt).where(sql`dead_at is not null`),
     ],
@@ -146,10 +165,21 @@ export function eventTables(schema: Schema) {
       publisher: text('publisher').notNull(),
       key: text('key').notNull(),
       last: bigint('last', { mode: 'number' }).notNull(),
+      /** The same as it was before the last turn. */
+      before: bigint('before', { mode: 'number' }).notNull().default(0),
     },
     (table) => [primaryKey({ columns: [table.publisher, table.key] })],
   )
-  return { outbox, outboxKeys, outboxDeliveries, inbox, inboxKeys }
+  const inboxDone = schema.table(
+    'inbox_done',
+    {
+      eventId: uuid('event_id').notNull(),
+      place: bigint('place', { mode: 'number' }).notNull(),
+      doneAt: instant('done_at').notNull().default(sql`now()`),
+    },
+    (table) => [primaryKey({ columns: [table.eventId, table.place] }), index('inbox_done_at').on(table.doneAt)],
+  )
+  return { outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone }
 }
 
 /**

@@ -49,7 +49,7 @@ t.test('modules that fit together are placed as they are named', async (t) => {
 
 t.test('the subscribers of an event are known wherever they run', async (t) => {
   const { placement } = place(good, ['a'], everywhere)
-  t.strictSame(placement.subscribersOf(a.events.happened), ['d'])
+  t.strictSame(placement.subscribersOf(a.events.happened), [{ name: 'd', unordered: false, replay: false }])
   t.strictSame(placement.subscribersOf(b.events.happened), [])
 })
 

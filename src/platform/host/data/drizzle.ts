@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import type { PendingQuery, Row, Sql } from 'postgres'
 import type { Database } from '../../kit/tables.ts'
 import { RequestContext } from '../request-context.ts'
+import { withAfterCommit } from './after-commit.ts'
 import { Abandoned, endingWithRequest } from './statement.ts'
 
 // By require() for the reason that kit/tables.ts gives.
@@ -16,7 +17,7 @@ const driver = require('drizzle-orm/postgres-js') as typeof import('drizzle-orm/
  * Statements and transactions end with the request in whose course they run; see {@link endingWithRequest}.
  */
 export function drizzleOn(sql: Sql): Database {
-  return driver.drizzle(alwaysPrepared(sql) as Sql)
+  return withAfterCommit(driver.drizzle(alwaysPrepared(sql) as Sql))
 }
 
 /** A database that is never asked, for describing modules without running them. */

@@ -7,23 +7,28 @@ export interface Delivery {
   version: number
   key: string
   sequence: number
-  /** The event of the same key that the subscriber must have handled before; 0: none. */
-  after: number
+  /** Its place in the order of its key at this subscriber: the sequence number, or a later one when it is replayed. */
+  place: number
+  /** The place that the subscriber must have handled before; 0: none; null: the subscription needs no order. */
+  after: number | null
   occurredAt: string
   data: unknown
   requestId: string | null
   traceparent: string | null
 }
 
+/** What says which delivery is meant: an event that is replayed is delivered once more, at another place. */
+export type DeliveryId = Pick<Delivery, 'id' | 'place'>
+
 /** What a subscriber tells the publisher: these events have taken effect. */
 export interface Confirmation {
   subscriber: string
-  eventIds: string[]
+  deliveries: DeliveryId[]
 }
 
 /** What a module finds in its queue: events that it subscribes to, and confirmations of events that it published. */
 export type Message =
-  | { kind: 'event'; id: string; event: Delivery }
+  | { kind: 'events'; id: string; events: readonly Delivery[] }
   | { kind: 'confirmation'; id: string; confirmation: Confirmation }
 
 /** Carries messages between modules, at least once, in no order. One queue for each module. */

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import type { Task } from '../../kit/module.ts'
 import type { DeadEvent } from './dead-events.ts'
 
-/** What the task needs of each module that is hosted here. */
+/** What can be done about the events that one subscriber could not handle: a module that is hosted here, or a system outside. */
 export interface DeadEventsOf {
   readonly name: string
   deadEvents(options: { limit: number; id?: string | undefined }): Promise<DeadEvent[]>
@@ -10,25 +10,40 @@ export interface DeadEventsOf {
   discard(id: string): Promise<boolean>
 }
 
+/** The same of a module, and what can be done about the events that it has published. */
+export interface HandledEventsOf extends DeadEventsOf {
+  /**
+   * Delivers what it has published since a moment (milliseconds since 1970) to a subscriber once more.
+   *
+   * @returns how many events; undefined when that module subscribes to none of its events
+   */
+  replay(to: string, since: number): Promise<number | undefined>
+}
+
 const USAGE =
-  'Say list, show <id>, redrive <id>, redrive --all or discard <id>; --module <name> looks at one module only.'
+  'Say list, show <id>, redrive <id>, redrive --all, discard <id> or replay --to <module> --since <time>; --module <name> looks at one module only.'
 /** Events that one list shows of each module. */
 const LISTED = 100
 
 /**
  * `npm run seam -- events list|show|redrive|discard`: what operators do about events whose handlers have failed too often.
- * It looks at the modules that `MODULES` places here.
+ * It looks at the modules that `MODULES` places here. `events replay` has what these have published handled again.
  */
-export function eventsTask(modules: readonly DeadEventsOf[]): Task {
+export function eventsTask(modules: readonly (DeadEventsOf | HandledEventsOf)[]): Task {
   return {
     name: 'events',
-    usage: 'list|show|redrive|discard …',
-    summary: 'Shows events that could not be handled, has them tried again, or gives them up.',
+    usage: 'list|show|redrive|discard|replay …',
+    summary: 'Shows events that could not be handled, has them tried again, or gives them up; replays history.',
     async run(args) {
       const { positionals, values } = parseArgs({
         args: [...args],
         allowPositionals: true,
-        options: { module: { type: 'string' }, all: { type: 'boolean', default: false } },
+        options: {
+          module: { type: 'string' },
+          all: { type: 'boolean', default: false },
+          to: { type: 'string' },
+          since: { type: 'string' },
+        },
       })
       const [verb, id] = positionals
       const chosen = modules.filter(({ name }) => values.module === undefined || name === values.module)
@@ -47,6 +62,12 @@ export function eventsTask(modules: readonly DeadEventsOf[]): Task {
           id,
           'is given up, and makes way',
           await sum(chosen, async (module) => Number(await module.discard(id))),
+        )
+      if (verb === 'replay' && values.to && values.since && !id)
+        return replay(
+          chosen.filter((one) => 'replay' in one),
+          values.to,
+          values.since,
         )
       throw new Error(USAGE)
     },
@@ -70,6 +91,21 @@ async function show(modules: readonly DeadEventsOf[], id: string): Promise<strin
   const shown = found.flatMap(({ name, dead }) => dead.map((event) => ({ module: name, ...event })))
   if (shown.length === 0) throw new Error(`No event ${id} is dead here (MODULES).`)
   return shown.map((event) => JSON.stringify(event, null, 2)).join('\n')
+}
+
+async function replay(modules: readonly HandledEventsOf[], to: string, time: string): Promise<string> {
+  const since = Date.parse(time)
+  if (!Number.isFinite(since) || since < 0)
+    throw new Error(
+      `"${time}" is no time. Say a day or a moment, as in --since 2026-11-20 or --since 2026-11-20T08:00:00Z.`,
+    )
+  const counts: number[] = []
+  for (const module of modules) {
+    const count = await module.replay(to, since)
+    if (count !== undefined) counts.push(count)
+  }
+  if (counts.length === 0) throw new Error(`"${to}" subscribes to no event of the modules here (MODULES).`)
+  return `${counts.reduce((sum, count) => sum + count, 0)} events are replayed to "${to}".`
 }
 
 function done(id: string, what: string, count: number): string {

@@ -1,18 +1,24 @@
 import type { Sql } from 'postgres'
 import type { ContractEvent } from '../../kit/contract.ts'
 import { BadInput } from '../../kit/errors.ts'
-import { newId, sql, type Transaction } from '../../kit/tables.ts'
+import { type Database, newId, type SQLWrapper, sql, type Transaction } from '../../kit/tables.ts'
 import { codecOf } from '../codec.ts'
 import { RequestContext } from '../request-context.ts'
-import type { Delivery } from './delivery.ts'
+import type { Delivery, DeliveryId } from './delivery.ts'
 
-/** The channel on which the relays of a module hear that its outbox has something new. */
-export const channelOf = (module: string): string => `seam_outbox_${module}`
+/** A module that is told of an event. */
+export interface Subscriber {
+  readonly name: string
+  /** It need not have handled the earlier events of the key. */
+  readonly unordered?: boolean
+  /** When it is new, it is given the event's history first. */
+  readonly replay?: boolean
+}
 
 /**
  * Records an event and its deliveries in the publisher's transaction, in one statement. The key's sequence number comes
  * from a row that stays locked until the commit, so events of one key are numbered in the order in which they are
- * committed. Relays are woken at the commit.
+ * committed.
  *
  * @throws {BadInput} when the data does not have the event's shape
  */
@@ -20,40 +26,66 @@ export async function publish(
   tx: Transaction,
   event: ContractEvent,
   data: unknown,
-  subscribers: readonly string[],
+  subscribers: readonly Subscriber[],
 ): Promise<void> {
+  await tx.execute(sql`with ${recorded(event, data, subscribers, sql`true`)} select`)
+}
+
+/**
+ * The same in one statement with what it tells of, which `returns` something; where it wrote nothing, there is no event.
+ * Needs no transaction.
+ *
+ * @returns what was written
+ * @throws {BadInput} as {@link publish}; nothing is written then
+ */
+export async function publishWith(
+  db: Database | Transaction,
+  write: SQLWrapper,
+  event: ContractEvent,
+  data: unknown,
+  subscribers: readonly Subscriber[],
+): Promise<Record<string, unknown>[]> {
+  const told = recorded(event, data, subscribers, sql`exists (select from written)`)
+  return db.execute(sql`with written as (${write.getSQL()}), ${told} select * from written`)
+}
+
+function recorded(event: ContractEvent, data: unknown, subscribers: readonly Subscriber[], happened: SQLWrapper) {
   const faults = codecOf(event.data).faults(data)
   if (faults.length > 0)
     throw new BadInput(event.module, faults, `The event ${event.name} was published with bad data.`)
   const key = String((data as Record<string, unknown>)[event.key])
   const context = RequestContext.current()
-  const all = JSON.stringify(subscribers)
-  const first = JSON.stringify(Object.fromEntries(subscribers.map((subscriber) => [subscriber, 1])))
-  await tx.execute(sql`
-    with keyed as (
-      insert into outbox_keys as known (key, last, sent) values (${key}, 1, ${first}::jsonb)
-      on conflict (key) do update set last = known.last + 1, sent_before = known.sent, sent = known.sent || (
-        select coalesce(jsonb_object_agg(subscriber, known.last + 1), '{}')
-        from jsonb_array_elements_text(${all}::jsonb) as subscriber)
+  const id = newId()
+  const inOrder = subscribers.filter(({ unordered }) => !unordered)
+  const first = JSON.stringify(Object.fromEntries(inOrder.map(({ name }) => [name, 1])))
+  const next = inOrder.map(({ name }) => sql`${name}::text, known.last + 1`)
+  const sent = inOrder.length > 0 ? sql`known.sent || jsonb_build_object(${sql.join(next, sql`, `)})` : sql`known.sent`
+  const told = subscribers.map(({ name, unordered = false }) => sql`(${name}::text, ${unordered}::boolean)`)
+  const deliveries = sql`, deliveries as (
+      insert into outbox_deliveries (event_id, subscriber, place, after)
+      select ${id}::uuid, name, last, case when not unordered then coalesce((sent_before ->> name)::bigint, 0) end
+      from keyed, (values ${sql.join(told, sql`, `)}) as told (name, unordered)
+    )`
+  return sql`keyed as (
+      insert into outbox_keys as known (key, last, sent) select ${key}, 1, ${first}::jsonb where ${happened}
+      on conflict (key) do update set last = known.last + 1, sent_before = known.sent, sent = ${sent}
       returning last, sent_before
     ), event as (
       insert into outbox (id, name, version, key, sequence, data, request_id, traceparent)
-      select ${newId()}::uuid, ${event.name}, ${event.version}, ${key}, last, ${JSON.stringify(data)}::jsonb,
+      select ${id}::uuid, ${event.name}, ${event.version}, ${key}, last, ${JSON.stringify(data)}::jsonb,
         ${context?.requestId ?? null}, ${context?.traceparent ?? null}
       from keyed
-      returning id
-    ), deliveries as (
-      insert into outbox_deliveries (event_id, subscriber, after)
-      select id, subscriber, coalesce((sent_before ->> subscriber)::bigint, 0)
-      from event, keyed, jsonb_array_elements_text(${all}::jsonb) as subscriber
-    )
-    select pg_notify(${channelOf(event.module)}, '') from event`)
+    )${told.length > 0 ? deliveries : sql``}`
 }
 
 /** An event on its way to one subscriber. */
 export interface Due {
   subscriber: string
   event: Delivery
+  /** How often it has been taken, this time included. */
+  attempts: number
+  /** Of its data, in characters. */
+  size: number
 }
 
 /**
@@ -65,7 +97,7 @@ export async function takeDue(db: Sql, module: string, limit: number, seconds: n
   // With the limit as a parameter, PostgreSQL would plan for a tenth of the table and read all of it.
   const rows = await db`
     with due as (
-      select event_id, subscriber from outbox_deliveries
+      select event_id, subscriber, place from outbox_deliveries
       where confirmed_at is null and due_at <= now() and subscriber not like '%:%'
       order by due_at, event_id
       limit ${db.unsafe(String(limit))}
@@ -73,15 +105,18 @@ export async function takeDue(db: Sql, module: string, limit: number, seconds: n
     ), taken as (
       update outbox_deliveries as d
       set due_at = now() + make_interval(secs => ${seconds} * power(2, least(d.attempts, 4))), attempts = d.attempts + 1
-      from due where d.event_id = due.event_id and d.subscriber = due.subscriber
-      returning d.event_id, d.subscriber, d.after
+      from due where d.event_id = due.event_id and d.subscriber = due.subscriber and d.place = due.place
+      returning d.event_id, d.subscriber, d.place, d.after, d.attempts
     )
-    select taken.subscriber, taken.after, outbox.id, outbox.name, outbox.version, outbox.key, outbox.sequence, outbox.data::text,
-      outbox.request_id, outbox.traceparent, to_char(outbox.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at
+    select taken.subscriber, taken.place, taken.after, taken.attempts, outbox.id, outbox.name, outbox.version, outbox.key,
+      outbox.sequence, outbox.data::text, outbox.request_id, outbox.traceparent,
+      to_char(outbox.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at
     from taken join outbox on outbox.id = taken.event_id
-    order by outbox.id`
+    order by outbox.id, taken.place`
   return rows.map((row) => ({
     subscriber: row.subscriber,
+    attempts: row.attempts,
+    size: row.data.length,
     event: {
       id: row.id,
       publisher: module,
@@ -89,7 +124,8 @@ export async function takeDue(db: Sql, module: string, limit: number, seconds: n
       version: row.version,
       key: row.key,
       sequence: Number(row.sequence),
-      after: Number(row.after),
+      place: Number(row.place),
+      after: row.after === null ? null : Number(row.after),
       occurredAt: row.occurred_at,
       data: JSON.parse(row.data),
       requestId: row.request_id,
@@ -100,17 +136,20 @@ export async function takeDue(db: Sql, module: string, limit: number, seconds: n
 
 /** Makes deliveries due again in `seconds`, because they could not be sent; that was no attempt then. */
 export async function putOff(db: Sql, due: readonly Due[], seconds: number): Promise<void> {
+  const events = due.map(({ event }) => event)
   await db`
-    update outbox_deliveries set due_at = now() + make_interval(secs => ${seconds}), attempts = attempts - 1
-    where confirmed_at is null and (event_id, subscriber) in (
-      select * from unnest(${list(due.map(({ event }) => event.id))}::uuid[], ${list(due.map(({ subscriber }) => subscriber))}::text[]))`
+    update outbox_deliveries as d set due_at = now() + make_interval(secs => ${seconds}), attempts = attempts - 1
+    from unnest(${ids(events)}::uuid[], ${places(events)}::bigint[], ${list(due.map(({ subscriber }) => subscriber))}::text[])
+      as failed (event_id, place, subscriber)
+    where d.event_id = failed.event_id and d.place = failed.place and d.subscriber = failed.subscriber and confirmed_at is null`
 }
 
 /** Notes that events took effect at a subscriber. */
-export async function confirm(db: Sql, subscriber: string, eventIds: readonly string[]): Promise<void> {
+export async function confirm(db: Sql, subscriber: string, deliveries: readonly DeliveryId[]): Promise<void> {
   await db`
-    update outbox_deliveries set confirmed_at = now()
-    where subscriber = ${subscriber} and event_id = any(${list(eventIds)}::uuid[]) and confirmed_at is null`
+    update outbox_deliveries as d set confirmed_at = now()
+    from unnest(${ids(deliveries)}::uuid[], ${places(deliveries)}::bigint[]) as done (event_id, place)
+    where d.event_id = done.event_id and d.place = done.place and d.subscriber = ${subscriber} and confirmed_at is null`
 }
 
 /**
@@ -120,20 +159,28 @@ export async function confirm(db: Sql, subscriber: string, eventIds: readonly st
  * @returns how many
  */
 export async function prune(db: Sql, seconds: number, limit: number): Promise<number> {
-  const gone = await db`
-    delete from outbox where id in (
-      select id from outbox as old
-      where id < ${firstIdOf(Date.now() - seconds * 1000)}::uuid
-        and not exists (select from outbox_deliveries where event_id = old.id and confirmed_at is null)
-      order by id limit ${db.unsafe(String(limit))} for update skip locked)`
-  return gone.count
+  const [gone] = await db`
+    with gone as (
+      delete from outbox where id in (
+        select id from outbox as old
+        where id < ${firstIdOf(Date.now() - seconds * 1000)}::uuid
+          and not exists (select from outbox_deliveries where event_id = old.id and confirmed_at is null)
+        order by id limit ${db.unsafe(String(limit))} for update skip locked)
+      returning id
+    ), deliveries as (
+      delete from outbox_deliveries where event_id in (select id from gone)
+    )
+    select count(*)::int as count from gone`
+  return gone!.count
 }
 
 /** The lowest UUIDv7 of a moment (RFC 9562, 5.7): its first 48 bits are the milliseconds since 1970. */
-const firstIdOf = (moment: number): string => {
+export const firstIdOf = (moment: number): string => {
   const hex = Math.floor(moment).toString(16).padStart(12, '0')
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`
 }
 
-/** Ids and names of modules as PostgreSQL writes a list; they have nothing in them that needs quotes. */
-const list = (values: readonly string[]): string => `{${values.join(',')}}`
+/** Ids, numbers and names of modules as PostgreSQL writes a list; they have nothing in them that needs quotes. */
+const list = (values: readonly (string | number)[]): string => `{${values.join(',')}}`
+const ids = (deliveries: readonly DeliveryId[]): string => list(deliveries.map(({ id }) => id))
+const places = (deliveries: readonly DeliveryId[]): string => list(deliveries.map(({ place }) => place))

@@ -17,14 +17,14 @@ export function reads({ version, upcasts }: EventType, published: number): boole
  * @throws {Error} with the paths of what is wrong, when the data are not what the contract says
  */
 export function readEvent(event: ContractEvent, delivery: Delivery): ReceivedEvent {
-  const { id, name, key, sequence, occurredAt } = delivery
+  const { id, name, key, sequence, place, occurredAt } = delivery
   let data = delivery.data
   for (let old = delivery.version; old < event.version; old++) {
     const { data: shape, next } = event.upcasts![old]!
     data = next(checked(shape, data, `${name} v${old}`) as never)
   }
   data = deepFreeze(checked(event.data, data, `${name} v${event.version}`))
-  return { id, name, version: event.version, key, sequence, occurredAt, data }
+  return { id, name, version: event.version, key, sequence, occurredAt, isReplayed: place !== sequence, data }
 }
 
 function checked(schema: TSchema, data: unknown, what: string): unknown {

@@ -5,7 +5,11 @@ import type { Message, Transport } from './delivery.ts'
 import { type Due, putOff, takeDue } from './outbox.ts'
 
 /** Deliveries taken at a time. */
-const BATCH = 200
+const BATCH = 500
+/** What one message carries at most: events, and characters of their data. */
+const MESSAGE = { events: 200, size: 500_000 }
+/** How many batches may be on their way to the queue while the next one is taken. */
+const UNDER_WAY = 2
 /**
  * Seconds until an unconfirmed delivery is sent again, for the first time. It is in the queue still, most probably, and
  * only a queue that was emptied needs this.
@@ -20,19 +24,24 @@ const INTERVAL = 1_000
 export function createRelay(module: string, options: { db: Sql; transport: Transport; log: FastifyBaseLogger }): Sweep {
   const { db, transport, log } = options
   const run = async () => {
+    const underWay = new Set<Promise<void>>()
+    const failures: unknown[] = []
     for (;;) {
       const due = await takeDue(db, module, BATCH, CONFIRMATION_DEADLINE)
-      if (due.length === 0) return
-      await sendAll(due)
-      if (due.length < BATCH) return
+      const sending = sendAll(due).catch((error) => void failures.push(error))
+      underWay.add(sending)
+      void sending.then(() => underWay.delete(sending))
+      if (due.length < BATCH || failures.length > 0) break
+      if (underWay.size >= UNDER_WAY) await Promise.race(underWay)
     }
+    await Promise.all(underWay)
+    if (failures.length > 0) throw failures[0]
   }
   const sendAll = async (due: readonly Due[]) => {
     const sent = await Promise.allSettled(
       [...Map.groupBy(due, ({ subscriber }) => subscriber)].map(async ([subscriber, group]) => {
-        const messages = group.map(({ event }): Message => ({ kind: 'event', id: event.id, event }))
         try {
-          await transport.send(subscriber, messages)
+          await transport.send(subscriber, messagesOf(group))
         } catch (error) {
           await putOff(db, group, RETRY)
           throw error
@@ -43,4 +52,35 @@ export function createRelay(module: string, options: { db: Sql; transport: Trans
     if (failed) throw failed.reason
   }
   return new Sweep({ name: `relay of ${module}`, interval: INTERVAL, log, run })
+}
+
+/**
+ * What goes for the first time goes in batches. What is sent again goes alone, under an id of its own, so that a queue that
+ * nobody empties holds each delivery twice at most, however often it is sent.
+ */
+function messagesOf(due: readonly Due[]): Message[] {
+  const again = due.filter(({ attempts }) => attempts > 1)
+  const first = due.filter(({ attempts }) => attempts === 1)
+  return [...again.map((one) => messageOf([one])), ...batchesOf(first).map(messageOf)]
+}
+
+function messageOf(due: readonly Due[]): Message {
+  const events = due.map(({ event }) => event)
+  const { id, place } = events[0]!
+  return { kind: 'events', id: `${id}-${place}${events.length > 1 ? `-${events.length}` : ''}`, events }
+}
+
+function batchesOf(due: readonly Due[]): Due[][] {
+  const batches: Due[][] = []
+  let size = 0
+  for (const one of due) {
+    const batch = batches.at(-1)
+    size += one.size
+    if (batch && batch.length < MESSAGE.events && size <= MESSAGE.size) batch.push(one)
+    else {
+      batches.push([one])
+      size = one.size
+    }
+  }
+  return batches
 }

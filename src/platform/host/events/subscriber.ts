@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
+import pLimit from 'p-limit'
 import type { ContractEvent } from '../../kit/contract.ts'
 import type { Handling, ReceivedEvent } from '../../kit/module.ts'
-import type { Database } from '../../kit/tables.ts'
+import type { Database, Transaction } from '../../kit/tables.ts'
 import { RequestContext } from '../request-context.ts'
-import type { Delivery, Transport } from './delivery.ts'
+import type { Delivery, DeliveryId, Transport } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
-import { forget, keep, keepFailed, nextOf, putBack, type Turn, takeDue, takeTurn, type Waiting } from './inbox.ts'
+import { forget, keep, keepFailed, nextOf, putBack, type Turns, takeDue, takeTurns, type Waiting } from './inbox.ts'
 import { isOutside } from './outside/outside.ts'
 import { readEvent, reads } from './read-event.ts'
 
@@ -18,17 +19,34 @@ const HANDLER_TIMEOUT = 30_000
 const ATTEMPTS = 10
 /** An event that no handler here knows is looked at once a minute, without end. */
 const UNKNOWN = { seconds: 60, counts: false }
-/** Events taken from the inbox at a time. */
-const BATCH = 20
+/** Events handled in one transaction at most, and taken from the inbox at a time. */
+const BATCH = 200
+/** How long the handlers of one transaction should take and may take together, in milliseconds. */
+const TOGETHER = { expected: 250, limit: 2_000 }
+/** Transactions at a time: half of the module's connections, requests have the rest. */
+const CONCURRENCY = 5
+/** How much of what a handler took before still counts for what it is expected to take. */
+const MEMORY = 0.9
 /** How much is kept of a stack, in characters. */
 const STACK = 4_000
 /** Confirmations are gathered for this long, in milliseconds; a lost one only has its event delivered once more. */
 const CONFIRMATION_DELAY = 20
 
+type Known = { event: ContractEvent; handle: Handle; milliseconds: number }
+
+/** An event that a handler here can take. */
+interface Sound extends Waiting {
+  known: Known
+  event: ReceivedEvent
+}
+
 /**
  * Handles the events of one subscribing module, those of one key in the order in which they were published. The effect and
  * the note that the event had its turn are committed together, so an event that is delivered again changes nothing. Then the
  * publisher is told.
+ *
+ * Events that come together share a transaction. When a handler throws there, or they take long, it is rolled back, and each
+ * is handled in a transaction of its own: so one that fails has no part in what becomes of the others.
  *
  * The queue is done with an event as soon as it has had its effect or is in the inbox: whatever happens to it after that,
  * attempts and their pauses, its turn, its death, is in the module's database alone.
@@ -39,10 +57,11 @@ export class Subscriber {
   readonly #transport: Transport
   readonly #log: FastifyBaseLogger
   readonly #attempts: number
-  readonly #handlers = new Map<string, { event: ContractEvent; handle: Handle }>()
+  readonly #handlers = new Map<string, Known>()
   /** By the name of the event. */
   readonly stats = new Map<string, HandlerStats>()
-  readonly #confirmed = new Map<string, string[]>()
+  readonly #confirmed = new Map<string, DeliveryId[]>()
+  readonly #inTurn = pLimit(CONCURRENCY)
   #timer: NodeJS.Timeout | undefined
   #flushing = Promise.resolve()
 
@@ -59,19 +78,22 @@ export class Subscriber {
   }
 
   on(event: ContractEvent, handle: Handle): void {
-    this.#handlers.set(keyOf(event), { event, handle })
+    this.#handlers.set(keyOf(event), { event, handle, milliseconds: 0 })
     this.stats.set(event.name, { handled: 0, failed: 0, milliseconds: 0 })
   }
 
   /**
-   * Handles an event now, or keeps it in the inbox: until its turn comes, or for another attempt.
+   * Handles events now, or keeps them in the inbox: until their turn comes, or for another attempt.
    *
-   * @throws when the database cannot be used; nothing has been changed then
+   * @throws when the database cannot be used; what has not been handled then is delivered again
    */
-  async receive(delivery: Delivery): Promise<void> {
-    if ((await this.#take({ delivery, attempts: 0 }, false)) === 'done') return
-    // Whoever had the turn meanwhile may have looked for the next one before this one was kept.
-    if (await keep(this.#db, delivery)) await this.#take({ delivery, attempts: 0 }, true)
+  async receive(deliveries: readonly Delivery[]): Promise<void> {
+    const arrived = new Map(
+      deliveries.map((delivery) => [`${delivery.id} ${delivery.place}`, { delivery, attempts: 0 }]),
+    )
+    const early = await this.#take([...arrived.values()], false)
+    // Whoever had the turn meanwhile may have looked for the next ones before these were kept.
+    await this.#take(await keep(this.#db, early), true)
   }
 
   /** Handles what is due in the inbox, in batches, as long as that gets on. */
@@ -79,28 +101,19 @@ export class Subscriber {
     for (;;) {
       const due = await takeDue(this.#db, BATCH, HANDLER_TIMEOUT / 1000 + 5)
       if (due.length === 0) return
-      const byKey = Map.groupBy(due, ({ delivery }) => `${delivery.publisher} ${delivery.key}`)
-      let later = 0
-      const each = [...byKey.values()].map(async (group) => {
-        for (const waiting of group) {
-          if ((await this.#take(waiting, true)) === 'done') continue
-          await putBack(this.#db, waiting.delivery)
-          later++
-        }
-      })
-      const failed = (await Promise.allSettled(each)).find((outcome) => outcome.status === 'rejected')
-      if (failed) throw failed.reason
-      if (due.length < BATCH || later === due.length) return
+      const later = await this.#take(due, true)
+      await putBack(this.#db, later)
+      if (due.length < BATCH || later.length === due.length) return
     }
   }
 
   /** Tells the publisher that an event needs no more attention. */
-  confirm({ publisher, id }: Pick<Delivery, 'publisher' | 'id'>): void {
+  confirm({ publisher, id, place }: Pick<Delivery, 'publisher' | 'id' | 'place'>): void {
     // A queue of somebody else's has been told already.
     if (isOutside(publisher)) return
-    const ids = this.#confirmed.get(publisher)
-    if (ids) ids.push(id)
-    else this.#confirmed.set(publisher, [id])
+    const deliveries = this.#confirmed.get(publisher)
+    if (deliveries) deliveries.push({ id, place })
+    else this.#confirmed.set(publisher, [{ id, place }])
     this.#timer ??= setTimeout(() => void this.flush(), CONFIRMATION_DELAY).unref()
   }
 
@@ -115,8 +128,8 @@ export class Subscriber {
   async #sendConfirmations(): Promise<void> {
     const confirmed = [...this.#confirmed]
     this.#confirmed.clear()
-    const send = async ([publisher, eventIds]: [string, string[]]) => {
-      const confirmation = { subscriber: this.#module, eventIds }
+    const send = async ([publisher, deliveries]: [string, DeliveryId[]]) => {
+      const confirmation = { subscriber: this.#module, deliveries }
       try {
         await this.#transport.send(publisher, [{ kind: 'confirmation', id: randomUUID(), confirmation }])
       } catch (error) {
@@ -127,67 +140,51 @@ export class Subscriber {
     await Promise.all(confirmed.map(send))
   }
 
-  /** Handles an event and those of its key that have waited for it, one after the other. */
-  async #take(first: Waiting, kept: boolean): Promise<'later' | 'done'> {
-    let outcome = await this.#attempt(first, kept)
-    if (outcome === 'later') return 'later'
-    for (let last = first; outcome === 'handled'; ) {
-      this.confirm(last.delivery)
-      const next = await nextOf(this.#db, last.delivery)
-      if (!next) break
-      outcome = await this.#attempt(next, true)
-      last = next
+  /**
+   * Handles events, and those that have waited for them in the inbox.
+   *
+   * @returns those whose turn has not come
+   */
+  async #take(waiting: readonly Waiting[], kept: boolean): Promise<Waiting[]> {
+    const later: Waiting[] = []
+    const alone: Sound[] = []
+    for (const batch of this.#batchesOf(await this.#sound(waiting))) {
+      const turns = batch.length > 1 ? await this.#handleTogether(batch, kept) : 'failed'
+      if (turns === 'failed') alone.push(...batch)
+      else await this.#follow(await this.#settle(turns, kept, later))
     }
-    return 'done'
+    await this.#handleAlone(alone, kept, later)
+    return later
   }
 
-  /** @returns `failed` when it is kept for another attempt, or is dead */
-  async #attempt(waiting: Waiting, kept: boolean): Promise<'handled' | 'later' | 'failed'> {
-    const { delivery } = waiting
-    const known = this.#handlerOf(delivery)
-    if (!known) {
-      // A process of the next version may know it.
-      await this.#fail(
-        waiting,
-        new Error(`The module "${this.#module}" has no handler for ${keyOf(delivery)}.`),
-        // Nobody sends it again, and it may be garbage.
-        isOutside(delivery.publisher) ? 'never' : UNKNOWN,
-      )
-      return 'failed'
+  /** Handles what has waited in the inbox for events that have just been handled. */
+  async #follow(handled: readonly Waiting[]): Promise<void> {
+    if (handled.length > 0) await this.#take(await nextOf(this.#db, handled, BATCH), true)
+  }
+
+  /** Those that can be handled here; what becomes of the others is settled. */
+  async #sound(waiting: readonly Waiting[]): Promise<Sound[]> {
+    const sound: Sound[] = []
+    for (const one of waiting) {
+      const { delivery } = one
+      const known = this.#handlerOf(delivery)
+      if (!known) {
+        const error = new Error(`The module "${this.#module}" has no handler for ${keyOf(delivery)}.`)
+        // A process of the next version may know it; what comes from outside may be garbage, and nobody sends it again.
+        await this.#fail(one, error, isOutside(delivery.publisher) ? 'never' : UNKNOWN)
+        continue
+      }
+      try {
+        sound.push({ ...one, known, event: readEvent(known.event, delivery) })
+      } catch (error) {
+        await this.#fail(one, error as Error, 'never')
+      }
     }
-    let event: ReceivedEvent
-    try {
-      event = readEvent(known.event, delivery)
-    } catch (error) {
-      await this.#fail(waiting, error as Error, 'never')
-      return 'failed'
-    }
-    const context = new RequestContext({
-      requestId: delivery.requestId ?? undefined,
-      traceparent: delivery.traceparent ?? undefined,
-      timeout: HANDLER_TIMEOUT,
-    })
-    const stats = this.stats.get(delivery.name)!
-    const began = performance.now()
-    try {
-      const turn = await context.run(() => this.#handleOnce(event, delivery, kept, known.handle, context))
-      if (turn === 'past' && kept) await forget(this.#db, delivery)
-      if (turn === 'mine') stats.handled++
-      return turn === 'later' ? 'later' : 'handled'
-    } catch (error) {
-      stats.failed++
-      const attempts = waiting.attempts + 1
-      const pause = { seconds: pauseAfter(attempts), counts: true }
-      await this.#fail(waiting, error as Error, attempts >= this.#attempts ? 'never' : pause)
-      return 'failed'
-    } finally {
-      stats.milliseconds += performance.now() - began
-      context.end()
-    }
+    return sound
   }
 
   /** The handler of the same version, else of the first later one that reads it. */
-  #handlerOf(delivery: Delivery): { event: ContractEvent; handle: Handle } | undefined {
+  #handlerOf(delivery: Delivery): Known | undefined {
     const exact = this.#handlers.get(keyOf(delivery))
     if (exact) return exact
     return [...this.#handlers.values()]
@@ -195,35 +192,145 @@ export class Subscriber {
       .sort((a, b) => a.event.version - b.event.version)[0]
   }
 
-  async #handleOnce(
-    event: ReceivedEvent,
-    delivery: Delivery,
-    kept: boolean,
-    handle: Handle,
-    context: RequestContext,
-  ): Promise<Turn> {
+  /** As many at a time as should not take long. What has failed before is by itself. */
+  #batchesOf(waiting: readonly Sound[]): Sound[][] {
+    const batches: Sound[][] = []
+    let batch: Sound[] = []
+    let expected = 0
+    for (const one of waiting) {
+      const { milliseconds } = one.known
+      if (one.attempts > 0) {
+        batches.push([one])
+        continue
+      }
+      expected += milliseconds
+      if (batch.length === 0 || batch.length === BATCH || expected > TOGETHER.expected) {
+        batch = []
+        batches.push(batch)
+        expected = milliseconds
+      }
+      batch.push(one)
+    }
+    return batches
+  }
+
+  async #handleTogether(batch: readonly Sound[], kept: boolean): Promise<Turns | 'failed'> {
+    const context = new RequestContext({ timeout: TOGETHER.limit })
     const after: (() => void)[] = []
-    const turn = await this.#db.transaction(async (tx) => {
-      const turn = await takeTurn(tx, delivery, kept)
-      if (turn !== 'mine') return turn
-      const late = Promise.withResolvers<never>()
-      context.await({
-        expire: () => late.reject(new Error(`The handler took longer than ${HANDLER_TIMEOUT / 1000} s.`)),
-      })
-      await Promise.race([handle(event, { tx, afterCommit: (run) => void after.push(run) }), late.promise])
-      return turn
+    let begun = false
+    try {
+      const turns = await this.#inTurn(() =>
+        context.run(() =>
+          this.#db.transaction(async (tx) => {
+            const turns = await takeTurns(tx, batch, kept)
+            begun = true
+            for (const one of turns.mine) await this.#run(one, tx, after, TOGETHER.limit)
+            return turns
+          }),
+        ),
+      )
+      this.#afterCommit(after)
+      return turns
+    } catch (error) {
+      if (begun) return 'failed'
+      throw error
+    } finally {
+      context.end()
+    }
+  }
+
+  /** Each in a transaction of its own, those of one key one after the other, the others at the same time. */
+  async #handleAlone(alone: readonly Sound[], kept: boolean, later: Waiting[]): Promise<void> {
+    let isBroken = false
+    const handle = async (group: readonly Sound[]) => {
+      const handled: Waiting[] = []
+      for (const one of group)
+        if (!isBroken) handled.push(...(await this.#settle(await this.#attempt(one, kept), kept, later)))
+      return handled
+    }
+    const groups = Map.groupBy(alone, ({ delivery: { publisher, key, after, id } }) =>
+      after === null ? id : `${publisher} ${key}`,
+    )
+    const each = [...groups.values()].map(async (group) => {
+      try {
+        await this.#follow(await this.#inTurn(() => handle(group)))
+      } catch (error) {
+        isBroken = true
+        throw error
+      }
     })
+    const failed = (await Promise.allSettled(each)).find((settled) => settled.status === 'rejected')
+    if (failed) throw failed.reason
+  }
+
+  /** What fails is kept for another attempt, or is dead. */
+  async #attempt(one: Sound, kept: boolean): Promise<Turns> {
+    const { delivery } = one
+    const after: (() => void)[] = []
+    const context = contextOf(delivery, HANDLER_TIMEOUT)
+    try {
+      const turns = await context.run(() =>
+        this.#db.transaction(async (tx) => {
+          const turns = await takeTurns(tx, [one], kept)
+          if (turns.mine.length > 0) await this.#run(one, tx, after, HANDLER_TIMEOUT)
+          return turns
+        }),
+      )
+      this.#afterCommit(after)
+      return turns
+    } catch (error) {
+      this.stats.get(delivery.name)!.failed++
+      const attempts = one.attempts + 1
+      const pause = { seconds: pauseAfter(attempts), counts: true }
+      await this.#fail(one, error as Error, attempts >= this.#attempts ? 'never' : pause)
+      return { mine: [], past: [], later: [] }
+    } finally {
+      context.end()
+    }
+  }
+
+  /** Runs the handler of an event in the context of the request in whose course it was published. */
+  async #run(
+    { delivery, known, event }: Sound,
+    tx: Transaction,
+    after: (() => void)[],
+    timeout: number,
+  ): Promise<void> {
+    const context = contextOf(delivery, timeout)
+    const late = Promise.withResolvers<never>()
+    const clock = { expire: () => late.reject(new Error(`The handler took longer than ${timeout / 1000} s.`)) }
+    context.await(clock)
+    const began = performance.now()
+    try {
+      const handling = { tx, afterCommit: (run: () => void) => void after.push(run) }
+      await context.run(() => Promise.race([known.handle(event, handling), late.promise]))
+    } finally {
+      context.forget(clock)
+      context.end()
+      const took = performance.now() - began
+      this.stats.get(event.name)!.milliseconds += took
+      known.milliseconds = MEMORY * known.milliseconds + (1 - MEMORY) * took
+    }
+  }
+
+  /** @returns those that need no more attention */
+  async #settle({ mine, past, later }: Turns, kept: boolean, all: Waiting[]): Promise<Waiting[]> {
+    for (const { delivery } of mine) this.stats.get(delivery.name)!.handled++
+    if (kept) await forget(this.#db, past)
+    const handled = [...mine, ...past]
+    for (const { delivery } of handled) this.confirm(delivery)
+    all.push(...later)
+    return handled
+  }
+
+  #afterCommit(after: readonly (() => void)[]): void {
     for (const run of after) {
       try {
         run()
       } catch (error) {
-        this.#log.error(
-          { err: error, event: delivery.id },
-          'what was to follow the commit failed; the event has taken effect',
-        )
+        this.#log.error({ err: error }, 'what was to follow the commit failed; the event has taken effect')
       }
     }
-    return turn
   }
 
   async #fail({ delivery, attempts }: Waiting, error: Error, next: Parameters<typeof keepFailed>[3]): Promise<void> {
@@ -234,6 +341,9 @@ export class Subscriber {
     else this.#log.warn(about, 'an event could not be handled and will be tried again')
   }
 }
+
+const contextOf = ({ requestId, traceparent }: Delivery, timeout: number): RequestContext =>
+  new RequestContext({ requestId: requestId ?? undefined, traceparent: traceparent ?? undefined, timeout })
 
 /** Seconds until the next attempt: 1, 2, 4 … 256, less up to a half, so that what failed together does not come together. */
 const pauseAfter = (attempts: number): number => Math.min(2 ** (attempts - 1), 256) * (1 - Math.random() / 2)

@@ -34,6 +34,7 @@ function nothing(): ModuleServices {
     call: () => new Proxy({}, { get: () => never }) as never,
     implement: () => {},
     publish: never,
+    publishWith: never,
     subscribe: () => {},
     sweep: () => ({ wake: () => {} }),
     cursors: { sign: never, read: never },

@@ -25,7 +25,7 @@ t.teardown(async () => {
   await migrations.remove()
 })
 
-const task = eventsTask(['beta', 'gamma'].map((name) => host.deadEventsOf(name)))
+const task = eventsTask(['alpha', 'beta', 'gamma'].map((name) => host.handledEventsOf(name)))
 const run = (...args: string[]) => task.run(args)
 const idIn = (text: string) => /^[0-9a-f-]{36}/.exec(text)![0]
 const dead = () =>
@@ -83,6 +83,20 @@ t.test('a dead event that is discarded makes way, and its publisher hears of it'
     const open = await host.module('alpha').db.execute('select from outbox_deliveries where confirmed_at is null')
     return open.length === 0
   })
+})
+
+t.test('what happened since a moment is handled again, by the module that is named', async (t) => {
+  broken = false
+  const before = await effects()
+  t.equal(await run('replay', '--to', 'beta', '--since', '2999-01-01'), '0 events are replayed to "beta".')
+  t.equal(await run('replay', '--to', 'beta', '--since', '2026-01-01T00:00:00Z'), '6 events are replayed to "beta".')
+  await until('all effects', async () => (await effects()).length === before.length + 6)
+  for (const since of ['yesterday', '1960-01-01'])
+    await t.rejects(run('replay', '--to', 'beta', '--since', since), { message: /is no time/ })
+  await t.rejects(run('replay', '--to', 'x', '--since', '2026-01-01'), {
+    message: '"x" subscribes to no event of the modules here (MODULES).',
+  })
+  await t.rejects(run('replay', '--to', 'beta'), { message: /Say list, show/ })
 })
 
 t.test('what cannot be done is said', async (t) => {

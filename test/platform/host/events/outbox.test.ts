@@ -3,10 +3,10 @@ import postgres, { type Sql } from 'postgres'
 import t from 'tap'
 import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
 import { migrate } from '../../../../src/platform/host/data/migrate.ts'
-import { confirm, prune, publish, putOff, takeDue } from '../../../../src/platform/host/events/outbox.ts'
+import { confirm, prune, publish, publishWith, putOff, takeDue } from '../../../../src/platform/host/events/outbox.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import { BadInput } from '../../../../src/platform/kit/errors.ts'
-import type { Transaction } from '../../../../src/platform/kit/tables.ts'
+import { eq, integer, pgSchema, type Transaction, text } from '../../../../src/platform/kit/tables.ts'
 import { freshDatabase } from '../../../support/database.ts'
 import { alpha, eventMigrations } from '../../../support/event-host.ts'
 
@@ -21,14 +21,16 @@ t.teardown(async () => {
   await database.close()
 })
 t.beforeEach(async () => {
-  await sql`delete from outbox`
-  await sql`delete from outbox_keys`
+  for (const table of ['outbox', 'outbox_deliveries', 'outbox_keys']) await sql`delete from ${sql(table)}`
 })
 
 const event = alpha.events.happened
-const SUBSCRIBERS = ['beta', 'gamma']
+const BETA = { name: 'beta' }
+const SUBSCRIBERS = [BETA, { name: 'gamma' }]
 const publishOne = (key: string, n = 1, subscribers = SUBSCRIBERS) =>
   db.transaction((tx) => publish(tx, event, { key, n }, subscribers))
+
+const effects = pgSchema('alpha').table('effects', { key: text('key'), n: integer('n') })
 
 class Rollback extends Error {}
 const rollBack = (work: (tx: Transaction) => Promise<void>) =>
@@ -48,7 +50,13 @@ t.test('an event is recorded with one delivery for each subscriber, due at once 
   const deliveries = await sql`select *, due_at <= now() as due from outbox_deliveries order by subscriber`
   t.match(
     [...deliveries],
-    SUBSCRIBERS.map((subscriber) => ({ event_id: row!.id, subscriber, attempts: 0, due: true, confirmed_at: null })),
+    SUBSCRIBERS.map(({ name }) => ({
+      event_id: row!.id,
+      subscriber: name,
+      attempts: 0,
+      due: true,
+      confirmed_at: null,
+    })),
   )
   t.equal(deliveries.length, 2)
 })
@@ -98,6 +106,18 @@ t.test('publishing is one statement', async (t) => {
   })
 })
 
+t.test('a write and its event are one statement; where nothing is written, there is no event', async (t) => {
+  const data = { key: 'k', n: 1 }
+  const write = () => db.insert(effects).values(data).onConflictDoNothing().returning({ n: effects.n })
+  t.same([...(await publishWith(db, write(), event, data, SUBSCRIBERS))], [{ n: 1 }])
+  t.match(await takeDue(sql, 'alpha', 10, 30), [{ event: { data } }, { event: { data } }])
+  const nothing = db.delete(effects).where(eq(effects.n, 2)).returning({ n: effects.n })
+  t.same([...(await publishWith(db, nothing, event, data, SUBSCRIBERS))], [])
+  await t.rejects(publishWith(db, write(), event, { key: 'k', n: 'one' }, SUBSCRIBERS), BadInput)
+  t.equal((await sql`select from outbox`).length, 1)
+  t.equal((await sql`select from effects`).length, 1)
+})
+
 t.test('events carry the request in whose course they were published', async (t) => {
   const context = new RequestContext({ requestId: 'r-1', traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` })
   await context.run(() => publishOne('k'))
@@ -109,7 +129,7 @@ t.test('events carry the request in whose course they were published', async (t)
 t.test('text in every script and of every length arrives as it was published', async (t) => {
   const property = fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 200 }), async (text) => {
     fc.pre(!text.includes('\0') && text.isWellFormed())
-    await db.transaction((tx) => publish(tx, event, { key: 'k', n: 1, text }, ['beta']))
+    await db.transaction((tx) => publish(tx, event, { key: 'k', n: 1, text }, [BETA]))
     const [due] = await takeDue(sql, 'alpha', 1, 30)
     t.same(due!.event.data, { key: 'k', n: 1, text })
   })
@@ -124,11 +144,12 @@ t.test('each key counts from 1 without gaps, whatever is published at once or ro
   })
   const property = fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 20 }), async (steps) => {
     await sql`delete from outbox`
+    await sql`delete from outbox_deliveries`
     await sql`delete from outbox_keys`
     await Promise.all(
       steps.map(({ key, commits, events }, n) => {
         const work = async (tx: Transaction) => {
-          for (let i = 0; i < events; i++) await publish(tx, event, { key, n }, ['beta'])
+          for (let i = 0; i < events; i++) await publish(tx, event, { key, n }, [BETA])
         }
         return commits ? db.transaction(work) : rollBack(work)
       }),
@@ -150,7 +171,7 @@ t.test('each key counts from 1 without gaps, whatever is published at once or ro
 t.test('events of one key are numbered in the order in which they are committed', async (t) => {
   const writers = Array.from({ length: 8 }, async (_, writer) => {
     for (let i = 0; i < 25; i++) {
-      await publishOne('k', writer * 1000 + i, ['beta'])
+      await publishOne('k', writer * 1000 + i, [BETA])
       const [seen] = await sql`select max(sequence)::int as last, count(*)::int as events from outbox`
       if (seen!.last !== seen!.events)
         t.fail(`number ${seen!.last} is there before a lower one: ${seen!.events} events`)
@@ -174,7 +195,7 @@ t.test('a writer of one key waits for the other writer of that key, and for no o
   const { promise: held, resolve: release } = Promise.withResolvers<void>()
   const { promise: published, resolve: hasPublished } = Promise.withResolvers<void>()
   const first = db.transaction(async (tx) => {
-    await publish(tx, event, { key: 'a', n: 1 }, ['beta'])
+    await publish(tx, event, { key: 'a', n: 1 }, [BETA])
     hasPublished()
     await held
     order.push('first')
@@ -211,7 +232,7 @@ t.test('relays that look at once take each delivery once between them', async (t
 t.test(
   'a delivery is taken again when its deadline has passed, ever more seldom, and never once it is confirmed',
   async (t) => {
-    await publishOne('k', 1, ['beta'])
+    await publishOne('k', 1, [BETA])
     const pauses: number[] = []
     for (let attempt = 1; attempt <= 7; attempt++) {
       const [due] = await takeDue(sql, 'alpha', 10, 30)
@@ -225,13 +246,13 @@ t.test(
     }
     t.same(pauses, [30, 60, 120, 240, 480, 480, 480])
     const [{ event_id: id }] = (await sql`select event_id from outbox_deliveries`) as unknown as [{ event_id: string }]
-    await confirm(sql, 'gamma', [id])
+    await confirm(sql, 'gamma', [{ id, place: 1 }])
     t.equal((await takeDue(sql, 'alpha', 10, 30)).length, 1, 'what another subscriber confirms changes nothing')
     await sql`update outbox_deliveries set due_at = now()`
-    await confirm(sql, 'beta', [id])
+    await confirm(sql, 'beta', [{ id, place: 1 }])
     t.equal((await takeDue(sql, 'alpha', 10, 30)).length, 0)
     const [first] = await sql`select confirmed_at from outbox_deliveries`
-    await confirm(sql, 'beta', [id])
+    await confirm(sql, 'beta', [{ id, place: 1 }])
     t.same(
       (await sql`select confirmed_at from outbox_deliveries`)[0],
       first,
@@ -265,8 +286,8 @@ t.test('what is old and confirmed by all is removed, the oldest first; nothing e
     select uuidv7(make_interval(hours => -age)), 'thing.happened', 1, age::text, 1, '{}' from generate_series(1, 6) as age`
   // Two of the old ones have subscribers, and one of these waits for one of its two.
   await sql`
-    insert into outbox_deliveries (event_id, subscriber, confirmed_at)
-    select id, subscriber, case when key = '5' and subscriber = 'gamma' then null else now() end
+    insert into outbox_deliveries (event_id, subscriber, place, confirmed_at)
+    select id, subscriber, 1, case when key = '5' and subscriber = 'gamma' then null else now() end
     from outbox, unnest('{beta,gamma}'::text[]) as subscriber where key in ('4', '5')`
   const keys = async () => (await sql`select key from outbox order by key`).map(({ key }) => key)
   t.equal(await prune(sql, 2.5 * 3600, 2), 2)
@@ -280,8 +301,8 @@ t.test('what is old and confirmed by all is removed, the oldest first; nothing e
 t.test('looking for what is due reads no more than that, however much history there is', async (t) => {
   await sql`insert into outbox (id, name, version, key, sequence, data)
     select gen_random_uuid(), 'thing.happened', 1, i::text, 1, '{}' from generate_series(1, 20000) as i`
-  await sql`insert into outbox_deliveries (event_id, subscriber, confirmed_at) select id, 'beta', now() from outbox`
-  await publishOne('k', 1, ['beta'])
+  await sql`insert into outbox_deliveries (event_id, subscriber, place, confirmed_at) select id, 'beta', 1, now() from outbox`
+  await publishOne('k', 1, [BETA])
   const owner = postgres(database.url, { max: 1, onnotice: () => {} })
   await owner`analyze alpha.outbox, alpha.outbox_deliveries`
   await owner.end()

@@ -24,7 +24,7 @@ await host.start()
 const ops = createOpsServer({ registry: new Registry(), readiness: { ready: true } })
 serveEvents(
   ops,
-  ['beta', 'gamma'].map((name) => host.deadEventsOf(name)),
+  ['beta', 'gamma'].map((name) => host.handledEventsOf(name)),
 )
 t.teardown(async () => {
   await ops.close()

@@ -9,7 +9,7 @@ export function deadDeliveries(db: Sql, module: string, subscriber: string): Dea
     name: subscriber,
     async deadEvents({ limit, id }) {
       const rows = await db`
-        select d.attempts, d.after, d.errors::text, event.id, event.name, event.version, event.key, event.sequence,
+        select d.attempts, d.place, d.after, d.errors::text, event.id, event.name, event.version, event.key, event.sequence,
           event.data::text, event.request_id, event.traceparent,
           to_char(d.dead_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as dead_at,
           to_char(event.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at,
@@ -28,7 +28,8 @@ export function deadDeliveries(db: Sql, module: string, subscriber: string): Dea
             version: row.version,
             key: row.key,
             sequence: Number(row.sequence),
-            after: Number(row.after),
+            place: Number(row.place),
+            after: row.after === null ? null : Number(row.after),
             occurredAt: row.occurred_at,
             data: JSON.parse(row.data),
             requestId: row.request_id,

@@ -23,21 +23,21 @@ export async function takeDueTo(
 ): Promise<Taken[]> {
   const rows = await db`
     with due as (
-      select d.event_id from outbox_deliveries as d join outbox as event on event.id = d.event_id
+      select d.event_id, d.place from outbox_deliveries as d join outbox as event on event.id = d.event_id
       where d.subscriber = ${subscriber} and d.subscriber like '%:%' and d.confirmed_at is null and d.dead_at is null
         and d.due_at <= now() and not exists (
           select from outbox as earlier join outbox_deliveries as open on open.event_id = earlier.id
-          where earlier.key = event.key and earlier.sequence = d.after
+          where earlier.key = event.key and earlier.sequence = d.after and open.place = d.after
             and open.subscriber = d.subscriber and open.confirmed_at is null)
       order by d.due_at, d.event_id
       limit ${db.unsafe(String(limit))}
       for update of d skip locked
     ), taken as (
       update outbox_deliveries as d set due_at = now() + make_interval(secs => ${seconds}), attempts = d.attempts + 1
-      from due where d.event_id = due.event_id and d.subscriber = ${subscriber}
-      returning d.event_id, d.after, d.attempts
+      from due where d.event_id = due.event_id and d.subscriber = ${subscriber} and d.place = due.place
+      returning d.event_id, d.place, d.after, d.attempts
     )
-    select taken.attempts, taken.after, outbox.id, outbox.name, outbox.version, outbox.key, outbox.sequence, outbox.data::text,
+    select taken.attempts, taken.place, taken.after, outbox.id, outbox.name, outbox.version, outbox.key, outbox.sequence, outbox.data::text,
       outbox.request_id, outbox.traceparent, to_char(outbox.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at
     from taken join outbox on outbox.id = taken.event_id
     order by outbox.id`
@@ -50,7 +50,8 @@ export async function takeDueTo(
       version: row.version,
       key: row.key,
       sequence: Number(row.sequence),
-      after: Number(row.after),
+      place: Number(row.place),
+      after: row.after === null ? null : Number(row.after),
       occurredAt: row.occurred_at,
       data: JSON.parse(row.data),
       requestId: row.request_id,
@@ -67,7 +68,7 @@ export type Next =
   | { kind: 'dead'; failure: Failure }
 
 /** Notes what becomes of a delivery that was not accepted. */
-export async function notAccepted(db: Sql, subscriber: string, { id }: Delivery, next: Next): Promise<void> {
+export async function notAccepted(db: Sql, subscriber: string, { id, place }: Delivery, next: Next): Promise<void> {
   const seconds = next.kind === 'dead' ? 0 : next.seconds
   const errors = next.kind === 'later' ? [] : [next.failure]
   await db`
@@ -79,5 +80,5 @@ export async function notAccepted(db: Sql, subscriber: string, { id }: Delivery,
         select error from jsonb_array_elements(${JSON.stringify(errors)}::text::jsonb || coalesce(errors, '[]'))
           with ordinality as all_of(error, n)
         order by n limit ${KEPT_ERRORS}) as kept)
-    where event_id = ${id}::uuid and subscriber = ${subscriber} and confirmed_at is null`
+    where event_id = ${id}::uuid and place = ${place} and subscriber = ${subscriber} and confirmed_at is null`
 }

@@ -58,9 +58,11 @@ export function readIncoming(
     publisher: `amqp:${queue}`,
     name: type ?? 'unreadable',
     version: declared?.version ?? 0,
-    key: unique,
+    key: fault === undefined ? keyOf(declared, data) : unique,
     sequence: 1,
-    after: 0,
+    place: 1,
+    // A queue of somebody else's says nothing of what came before.
+    after: null,
     occurredAt: new Date(time && !Number.isNaN(Date.parse(time)) ? time : Date.now()).toISOString(),
     data: fault === undefined ? data : { unreadable: asText(content) },
     requestId: null,

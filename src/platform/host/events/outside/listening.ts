@@ -44,7 +44,7 @@ export class Listening {
 
   async #handle(queue: string, events: readonly ExternalEvent[], message: Incoming): Promise<void> {
     const { event, fault } = readIncoming(queue, events, message)
-    if (fault === undefined) return this.#around.subscriber.receive(event)
+    if (fault === undefined) return this.#around.subscriber.receive([event])
     this.#around.log.error({ event: event.id, queue, fault }, 'a message is no event, and is kept: see `seam events`')
     await keepFailed(this.#around.db, event, { at: new Date().toISOString(), message: fault, stack: '' }, 'never')
   }

@@ -45,7 +45,7 @@ export class OutsideRelay {
       const taken = await takeDueTo(this.#db, { module: this.#module, subscriber, limit, seconds: LEASE })
       if (taken.length === 0) return
       const outcomes = await Promise.all(taken.map((one) => this.#handOver(one)))
-      const accepted = taken.filter((_one, i) => outcomes[i] === 'accepted').map(({ event }) => event.id)
+      const accepted = taken.filter((_one, i) => outcomes[i] === 'accepted').map(({ event }) => event)
       if (accepted.length > 0) await confirm(this.#db, subscriber, accepted)
       for (const [i, next] of outcomes.entries())
         if (next !== 'accepted') await notAccepted(this.#db, subscriber, taken[i]!.event, next)

@@ -65,7 +65,7 @@ t.test('an event is posted as a CloudEvent, signed by Standard Webhooks, to thos
 
 t.test('what is refused is tried again in order of its key, and is dead when attempts end; others go on', async (t) => {
   await confirmed('bad', 1)
-  const task = eventsTask([host.deadEventsOf('beta'), host.deadDeliveries('webhook:bad')])
+  const task = eventsTask([host.handledEventsOf('beta'), host.deadDeliveries('webhook:bad')])
   endpoint.replies(
     '/bad',
     500,
