@@ -6,6 +6,7 @@ import { Balancer } from './platform/host/balancing/balancer.ts'
 import { BootError } from './platform/host/boot-error.ts'
 import { Cached } from './platform/host/cache/cached.ts'
 import { isCached } from './platform/host/cache/tags.ts'
+import { exposePools } from './platform/host/data/pool-stats.ts'
 import { chooseDiscovery } from './platform/host/discovery/choose.ts'
 import { authenticate } from './platform/host/edge/authenticate.ts'
 import { allowOrigins } from './platform/host/edge/cors.ts'
@@ -19,6 +20,7 @@ import { systemsOutside } from './platform/host/events/outside/systems-outside.t
 import { serveEvents } from './platform/host/events/serve-events.ts'
 import { healthContract, healthOf, PLATFORM } from './platform/host/health.ts'
 import { drain } from './platform/host/http/drain.ts'
+import { RouteStatistics } from './platform/host/http/route-stats.ts'
 import { createServer } from './platform/host/http/server.ts'
 import { shedLoad } from './platform/host/http/shed-load.ts'
 import { developmentSecret } from './platform/host/identity/secret.ts'
@@ -83,10 +85,16 @@ export async function buildApp(config: Config, log: FastifyBaseLogger): Promise<
     migrations: new URL('../migrations', import.meta.url).pathname,
     log,
   })
-  try {
-    return await compose(config, state, secret, log)
-  } catch (error) {
+  const traces =
+    config.tracing && (await import('./platform/host/tracing/open-telemetry.ts')).startTracing(config.tracing, log)
+  const close = async () => {
     await state.close()
+    await traces?.close()
+  }
+  try {
+    return await compose(config, { ...state, close }, secret, log)
+  } catch (error) {
+    await close()
     throw error
   }
 }
@@ -131,7 +139,11 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     createClient(contract, { caller, adapter: adapterOf(contract), strict, statistics, cached })
 
   // Behind an edge, only processes of this system are believed anyway, so what they say of the client is true.
-  const api = createServer({ log, trustProxy: edge ? config.trustProxy : true })
+  const api = createServer({
+    log,
+    trustProxy: edge ? config.trustProxy : true,
+    statistics: new RouteStatistics(registry),
+  })
   const ops = createOpsServer({ registry, readiness })
   if (edge) {
     sendSecurityHeaders(api)
@@ -168,6 +180,10 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   exposeEvents(
     registry,
     modules.map(({ events }) => events),
+  )
+  exposePools(
+    registry,
+    modules.map(({ pool }) => pool),
   )
   serveEvents(
     ops,

@@ -10,6 +10,7 @@ import { readWebhooks, EXAMPLE as WEBHOOKS } from './platform/host/events/outsid
 import { type Placement, place, variable } from './platform/host/placement.ts'
 import { FAULTS, type FaultRule, readRules, unknownTargets } from './platform/host/rpc/faults/rules.ts'
 import { grpcPort } from './platform/host/rpc/grpc/address.ts'
+import { SAMPLERS, type TracingOptions, tracingOptions } from './platform/host/tracing/options.ts'
 import { isExternal } from './platform/kit/external.ts'
 import type { Manifest } from './platform/kit/module.ts'
 import { secretFiles } from './secret-files.ts'
@@ -198,6 +199,32 @@ const Variables = Type.Object({
       examples: [42],
     }),
   ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
+    Type.String({
+      pattern: '^https?://[^\\s/?#@]+(/[^\\s?#@]*)?$',
+      description: 'Where traces are sent: a collector that takes OTLP over HTTP (default: nothing is traced)',
+      examples: ['http://127.0.0.1:4318'],
+    }),
+  ),
+  OTEL_SERVICE_NAME: Type.Optional(
+    Type.String({
+      pattern: '^[\\w .-]{1,64}$',
+      description: 'What traces call this process (default: `seam`, or `seam-` and its modules, or `seam-gateway`)',
+      examples: ['seam'],
+    }),
+  ),
+  OTEL_TRACES_SAMPLER: Type.Enum([...SAMPLERS], {
+    default: 'parentbased_traceidratio',
+    description:
+      'Which traces are recorded: all, none, or the share that `OTEL_TRACES_SAMPLER_ARG` says. Whoever begins a trace decides for all',
+  }),
+  OTEL_TRACES_SAMPLER_ARG: Type.Number({
+    default: 0.1,
+    minimum: 0,
+    maximum: 1,
+    description: 'The share of traces that `parentbased_traceidratio` records',
+    examples: [0.1],
+  }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
     description: "How much to log: pino's levels",
@@ -273,6 +300,8 @@ export interface Config {
   readonly eventsOutside: OutsideChoice
   /** What goes wrong with calls on purpose. */
   readonly faults: { readonly rules: readonly FaultRule[]; readonly seed: number } | undefined
+  /** Undefined: nothing is traced. */
+  readonly tracing: TracingOptions | undefined
   readonly logLevel: string
   /** The modules' own variables. */
   readonly settings: Readonly<Record<string, unknown>>
@@ -383,6 +412,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     eventsRetention: secondsOf(vars.EVENTS_RETENTION),
     eventsOutside: { amqpUrl: vars.EVENTS_AMQP_URL, webhooks },
     faults: rules.length > 0 ? { rules, seed: vars.FAULTS_SEED ?? randomInt(2 ** 31) } : undefined,
+    tracing: tracingOptions(vars, placed.placement),
     logLevel: vars.LOG_LEVEL,
     settings: Object.freeze(values),
     dataFolder: '.data',

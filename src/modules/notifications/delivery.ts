@@ -45,12 +45,13 @@ export type Deliver = (message: Outgoing, signal: AbortSignal) => Promise<void>
 
 /** Notes something that is to be sent, in the transaction that makes it so. */
 export async function enqueue(
+  app: Pick<ModuleApp<typeof notifications>, 'traces'>,
   tx: Transaction,
   message: Pick<Outgoing, 'channel' | 'to' | 'text'> & Partial<Pick<Outgoing, 'userId' | 'subject' | 'html'>>,
 ): Promise<Pick<Outgoing, 'id' | 'status' | 'version'>> {
   const [row] = await tx
     .insert(outgoing)
-    .values(message)
+    .values({ ...message, traceparent: app.traces.mark() })
     .returning({ id: outgoing.id, status: outgoing.status, version: outgoing.version })
   return row!
 }
@@ -95,7 +96,9 @@ export function deliveryOf(
   const attempt = async (message: Outgoing) => {
     try {
       const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(pace.patience)])
-      await Promise.race([deliver(message, signal), aborted(signal)])
+      await app.traces.goOn(message.traceparent, `send ${channel}`, () =>
+        Promise.race([deliver(message, signal), aborted(signal)]),
+      )
       await note(message, { status: 'sent', sentAt: sql`now()`, lastError: null, ...emptied })
     } catch (error) {
       const lastError = wordsOf(error)

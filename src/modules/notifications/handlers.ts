@@ -36,7 +36,7 @@ export function handleEvents(
     const { userId, email, firstName, verificationToken: token } = data
     await recipients.remember(tx, userId, { email, firstName, sequence })
     if (isReplayed || token === undefined || (await recipients.isGone(tx, userId))) return
-    await enqueue(tx, { channel: 'email', userId, to: email, ...addressLetter({ firstName, token, appUrl }) })
+    await enqueue(app, tx, { channel: 'email', userId, to: email, ...addressLetter({ firstName, token, appUrl }) })
     afterCommit(wake)
   })
 
@@ -48,7 +48,7 @@ export function handleEvents(
   app.subscribe(users.events.passwordResetRequested, async ({ data, isReplayed }, { tx, afterCommit }) => {
     const { userId, email: to, firstName, token } = data
     if (isReplayed || (await recipients.isGone(tx, userId))) return
-    await enqueue(tx, { channel: 'email', userId, to, ...resetLetter({ firstName, token, appUrl }) })
+    await enqueue(app, tx, { channel: 'email', userId, to, ...resetLetter({ firstName, token, appUrl }) })
     afterCommit(wake)
   })
 

@@ -45,15 +45,21 @@ export function notifier(app: ModuleApp<typeof contract>, recipients: Recipients
       await app.signal(tx, JSON.stringify({ userId } satisfies Signal))
     }
     const to = needed?.email ?? (wants.email ? recipient.email : null)
-    if (to) await enqueue(tx, { channel: 'email', userId, to, ...(needed?.letter ?? noticeLetter(text)) })
-    if (wants.sms && phone) await enqueue(tx, { channel: 'sms', userId, to: phone, text: shortened(text, SMS_LENGTH) })
-    if (wants.push) await enqueuePush(tx, userId, { id, kind, text: shortened(text, SMS_LENGTH) })
+    if (to) await enqueue(app, tx, { channel: 'email', userId, to, ...(needed?.letter ?? noticeLetter(text)) })
+    if (wants.sms && phone)
+      await enqueue(app, tx, { channel: 'sms', userId, to: phone, text: shortened(text, SMS_LENGTH) })
+    if (wants.push) await enqueuePush(app, tx, userId, { id, kind, text: shortened(text, SMS_LENGTH) })
   }
 }
 
 /** One message for each browser of the user's, in one statement. */
-async function enqueuePush(tx: Transaction, userId: string, content: { id: string; kind: Kind; text: string }) {
+async function enqueuePush(
+  app: Pick<ModuleApp<typeof contract>, 'traces'>,
+  tx: Transaction,
+  userId: string,
+  content: { id: string; kind: Kind; text: string },
+) {
   await tx.execute(sql`
-    insert into outgoing (id, channel, user_id, "to", text)
-    select gen_random_uuid(), 'push', user_id, id, ${JSON.stringify(content)} from subscriptions where user_id = ${userId}`)
+    insert into outgoing (id, channel, user_id, "to", text, traceparent)
+    select gen_random_uuid(), 'push', user_id, id, ${JSON.stringify(content)}, ${app.traces.mark()} from subscriptions where user_id = ${userId}`)
 }

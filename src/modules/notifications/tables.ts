@@ -79,6 +79,8 @@ export const outgoing = schema.table(
     attempts: integer('attempts').notNull().default(0),
     dueAt: instant('due_at').notNull().default(sql`now()`),
     lastError: text('last_error'),
+    /** What made it necessary, for traces. */
+    traceparent: text('traceparent'),
     version: integer('version').notNull().default(1),
     createdAt: createdAt(),
     sentAt: instant('sent_at'),

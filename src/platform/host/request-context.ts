@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { CallContext } from '../kit/call-context.ts'
 import type { Identity } from '../kit/permissions.ts'
+import { type Attributes, isRecorded, type Span, type SpanKind, tracing } from './tracing/tracer.ts'
 
 /** The most that another process of the system may ask for, in milliseconds: 60 s. */
 const LONGEST_TIMEOUT = 60_000
@@ -44,6 +45,8 @@ export class RequestContext implements CallContext, Waiter {
   idempotencyKey: string | undefined
   /** What was called with that key. */
   keyed: { procedure: string; input: unknown } | undefined
+  /** What is done in this context belongs to it, if the trace is recorded here. */
+  span: Span | undefined
   readonly requestId: string
   readonly deadline: number
   private givenTraceparent: string | undefined
@@ -64,6 +67,11 @@ export class RequestContext implements CallContext, Waiter {
   get traceparent(): string {
     this.givenTraceparent = traceparentOf(this.givenTraceparent)
     return this.givenTraceparent
+  }
+
+  /** The part of it that all spans of one trace share. */
+  get traceId(): string {
+    return this.traceparent.slice(3, 35)
   }
 
   /**
@@ -117,8 +125,31 @@ export class RequestContext implements CallContext, Waiter {
     const left = Math.min(timeout, this.deadline - performance.now())
     const part = new RequestContext({ requestId: this.requestId, traceparent: this.traceparent, timeout: left })
     part.identity = this.identity
+    part.span = this.span
     this.await(part)
     return part
+  }
+
+  /**
+   * Begins a span, if there are traces and this one is recorded; what is done in this context belongs to it from now on.
+   * Whoever began it ends it.
+   */
+  begin(name: string, kind: SpanKind, attributes?: Attributes): Span | undefined {
+    const { tracer } = tracing
+    const given = this.givenTraceparent
+    if (!tracer) return undefined
+    const parent = given && TRACEPARENT.test(given) ? given : undefined
+    if (parent && !isRecorded(parent)) return undefined
+    const span = tracer.begin(name, kind, parent, attributes)
+    if (typeof span === 'string') this.givenTraceparent = span
+    else this.follow(span)
+    return this.span
+  }
+
+  /** Has what is done in this context belong to a span that somebody else ends. */
+  follow(span: Span): void {
+    this.span = span
+    this.givenTraceparent = span.traceparent
   }
 
   /** True when nobody waits for the answer any more. The clock is read only while there is no timer that would say so. */

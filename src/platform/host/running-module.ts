@@ -10,6 +10,7 @@ import type { CacheStore } from './cache/store.ts'
 import { codecOf } from './codec.ts'
 import { afterCommit } from './data/after-commit.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
+import type { PoolStats } from './data/pool-stats.ts'
 import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
@@ -31,6 +32,7 @@ import type { Placement } from './placement.ts'
 import type { Procedures } from './rpc/procedures.ts'
 import { Signals } from './signals.ts'
 import { Sweep } from './sweep.ts'
+import { traces } from './tracing/traces.ts'
 
 /** Milliseconds between looks into the inbox for what is due. */
 const INBOX = 1_000
@@ -149,8 +151,14 @@ export class RunningModule {
 
   /** What metrics say of its events. */
   get events(): EventsOf {
+    const { sql } = this.#database
     const outside = this.#outside.map(({ outside, stats }) => ({ name: outside.name, handlers: stats }))
-    return { name: this.manifest.contract.name, sql: this.#database.sql, handlers: this.#subscriber.stats, outside }
+    return { name: this.manifest.contract.name, sql, handlers: this.#subscriber.stats, queue: this.#transport, outside }
+  }
+
+  /** What metrics say of its connections. */
+  get pool(): { name: string; pool: PoolStats } {
+    return { name: this.manifest.contract.name, pool: this.#database.pool }
   }
 
   /** What operators can do about events that it could not handle, and about those that it has published. */
@@ -284,6 +292,7 @@ export class RunningModule {
       sessions: around.sessions,
       signal: (tx: Transaction, message: string) => this.#signals.send(tx, message),
       onSignal: (hear: (message: string | null) => void) => this.#signals.hear(hear),
+      traces,
       task: (task: Task) => void this.tasks.push(task),
     } as ModuleServices
   }

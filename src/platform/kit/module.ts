@@ -193,6 +193,16 @@ export interface ModuleServices<C extends Contract = Contract, S extends TObject
   signal(tx: Transaction, message: string): Promise<void>
   /** Hears what {@link signal} says in any process, this one included. `null`: some may have been missed. */
   onSignal(hear: (message: string | null) => void): void
+  /**
+   * Keeps what is done later in the trace of what made it necessary: keep `mark()` with it (null when nothing is recorded),
+   * and do it in `goOn`.
+   *
+   * @example await app.traces.goOn(message.traceparent, 'send email', () => deliver(message))
+   */
+  readonly traces: {
+    mark(): string | null
+    goOn<T>(mark: string | null, name: string, work: () => Promise<T>): Promise<T>
+  }
   /** Signs and reads the cursors of the module's pages. */
   readonly cursors: Cursors
   /** Needs `signsIn`. */

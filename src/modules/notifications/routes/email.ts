@@ -57,7 +57,7 @@ export function emailRoutes(
       const { version, ...accepted } = await app.once(request, reply, async (tx) => {
         const to = address ?? (await recipients.lock(tx, userId!)).email
         if (!to) throw new RecipientUnknown()
-        return await enqueue(tx, { channel: 'email', to, userId: userId ?? null, ...mail })
+        return await enqueue(app, tx, { channel: 'email', to, userId: userId ?? null, ...mail })
       })
       delivery.wake()
       reply.code(202).header('location', `/api/email/${accepted.id}`)

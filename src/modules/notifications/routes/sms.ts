@@ -43,7 +43,7 @@ export function smsRoutes(
       const { version, ...accepted } = await app.once(request, reply, async (tx) => {
         const to = number ?? (await recipients.lock(tx, userId!)).phone
         if (!to) throw new RecipientUnknown()
-        return await enqueue(tx, { channel: 'sms', to, userId: userId ?? null, text })
+        return await enqueue(app, tx, { channel: 'sms', to, userId: userId ?? null, text })
       })
       delivery.wake()
       reply.code(202).header('location', `/api/sms/${accepted.id}`)

@@ -5,6 +5,7 @@ import { CallFailed, DeadlineExceeded, SeamError, Unavailable } from '../../kit/
 import { codecOf, deepFreeze } from '../codec.ts'
 import { DEFAULT_TIMEOUT, RequestContext } from '../request-context.ts'
 import type { Target } from '../rpc/target.ts'
+import { spanBelow } from '../tracing/tracer.ts'
 import { CacheStatistics } from './cache-stats.ts'
 import type { CacheStore, Look } from './store.ts'
 import { tagOf, tagsOf } from './tags.ts'
@@ -50,7 +51,10 @@ export class Cached {
       invoke: async (input, context) => {
         const text = codec.encode(input)
         const key = `${module}.${name}:${hash('sha256', text, 'base64url')}`
+        const span = context.span && spanBelow(context.traceparent, `look for ${module}.${name}`, 'internal')
         const look = await this.#store.look(key, [tagOf(module), ...tagsOf(module, cache.tags?.(input))])
+        span?.note({ 'seam.cache': look ? (look.kept ? 'kept' : 'none') : 'off' })
+        span?.end()
         if (context.isOver()) throw new DeadlineExceeded(module)
         if (!look) {
           count('off')
@@ -98,8 +102,10 @@ export class Cached {
 }
 
 /** For a call on which several wait: it belongs to none of them, and goes on when those leave who came first. */
-function shared({ requestId, traceparent }: RequestContext, timeout = DEFAULT_TIMEOUT): RequestContext {
-  return new RequestContext({ requestId, traceparent, timeout })
+function shared({ requestId, traceparent, span }: RequestContext, timeout = DEFAULT_TIMEOUT): RequestContext {
+  const context = new RequestContext({ requestId, traceparent, timeout })
+  if (span) context.follow(span)
+  return context
 }
 
 /** One procedure, as it is asked where nothing is kept. */

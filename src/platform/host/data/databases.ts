@@ -1,6 +1,7 @@
 import postgres, { type Sql } from 'postgres'
 import type { Database } from '../../kit/tables.ts'
 import { drizzleOn } from './drizzle.ts'
+import { PoolStats } from './pool-stats.ts'
 
 /** How long a statement may run in PostgreSQL, in milliseconds: as long as a request may take. */
 const STATEMENT_TIMEOUT = 10_000
@@ -15,6 +16,7 @@ export interface ModuleDatabase {
   readonly db: Database
   /** The pool itself, for the platform's statements on the module's event tables. */
   readonly sql: Sql
+  readonly pool: PoolStats
   close(): Promise<void>
 }
 
@@ -47,7 +49,8 @@ export function openModuleDatabase(module: string, url: string): ModuleDatabase 
       idle_in_transaction_session_timeout: STATEMENT_TIMEOUT * 6,
     } as Record<string, string | number>,
   })
-  return { db: drizzleOn(sql), sql, close: () => sql.end({ timeout: 1 }) }
+  const pool = new PoolStats(POOL)
+  return { db: drizzleOn(sql, pool), sql, pool, close: () => sql.end({ timeout: 1 }) }
 }
 
 /** Opens a small pool for the platform itself: migrations, sessions, notifications. */

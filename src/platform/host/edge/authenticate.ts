@@ -54,10 +54,14 @@ export function authenticate(
     dropOwnHeaders(request.headers)
     if (vouched) {
       request.vouched = true
+      const { span } = request.context
       request.context = RequestContext.of(request, timeout)
+      if (span) request.context.follow(span)
       return admit(vouched.identity)
     }
-    if (edge) identify(request, sessions, (error, identity) => (error ? done(error) : admit(identity)))
+    const then = (error: Error | null, identity: Identity | null) => (error ? done(error) : admit(identity))
+    if (edge && request.context.span) request.context.run(() => identify(request, sessions, then))
+    else if (edge) identify(request, sessions, then)
     else done(new Unauthenticated('This service answers only processes of its own system.'))
   })
   server.addHook('preValidation', (request, _reply, done) => {

@@ -41,6 +41,7 @@ const NOT_PASSED_BACK = new Set([...OF_THE_CONNECTION, FAILED_HEADER, '__proto__
 export function headersOn(
   request: FastifyRequest,
   options: { module: string; signsIn: boolean; tokens: SystemTokens },
+  traceparent: string,
 ): string[] {
   const { headers: received, context } = request
   const { module, signsIn, tokens } = options
@@ -52,7 +53,7 @@ export function headersOn(
     'x-request-id',
     request.id,
     'traceparent',
-    context.traceparent,
+    traceparent,
     // A client that has gone already has no address any more.
     'x-forwarded-for',
     request.ip ?? '',

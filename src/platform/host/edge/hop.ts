@@ -11,6 +11,7 @@ import type { SystemTokens } from '../identity/tokens.ts'
 import type { Waiter } from '../request-context.ts'
 import type { RetryBudget } from '../rpc/policies/retry-budget.ts'
 import { FAILED_HEADER } from '../rpc/wire.ts'
+import { type Span, spanBelow } from '../tracing/tracer.ts'
 import { headersBack, headersOn } from './hop-headers.ts'
 import type { Upload } from './upload.ts'
 
@@ -139,7 +140,7 @@ export class Hop implements Waiter {
         origin: instance.origin,
         path: url,
         method: method as Dispatcher.HttpMethod,
-        headers: headersOn(this.request, this.way),
+        headers: headersOn(this.request, this.way, attempt.span?.traceparent ?? this.request.context.traceparent),
         body: this.upload?.body() ?? null,
       },
       attempt,
@@ -172,11 +173,17 @@ class Attempt implements Dispatcher.DispatchHandler {
   private parts: Buffer[] | undefined
   /** The body of a large one; made when its first bytes come. */
   private stream: Readable | undefined
+  readonly span: Span | undefined
 
   constructor(hop: Hop, instance: Instance, isUpload: boolean) {
     this.hop = hop
     this.isUpload = isUpload
     this.instance = instance
+    const { context } = hop.request
+    if (context.span)
+      this.span = spanBelow(context.traceparent, `pass on to ${hop.way.module}`, 'client', {
+        'server.address': instance.origin,
+      })
     instance.began()
   }
 
@@ -277,6 +284,7 @@ class Attempt implements Dispatcher.DispatchHandler {
 
   private end(outcome: Outcome): void {
     this.hasEnded = true
+    this.span?.end(outcome === 'answered' ? undefined : outcome)
     this.instance.ended(outcome, outcome === 'answered' ? this.took : undefined)
   }
 }

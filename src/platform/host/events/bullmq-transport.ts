@@ -41,7 +41,7 @@ const PREFIX = '{seam}'
 /** How long a start waits for the queue, and a stop for handlers and connections, in milliseconds. */
 const PATIENCE = { start: 5_000, handlers: 3_000, connections: 1_000 }
 
-type AnyQueue = Pick<Queue, 'add' | 'addBulk' | 'close' | 'on'>
+type AnyQueue = Pick<Queue, 'add' | 'addBulk' | 'close' | 'getJobCountByTypes' | 'on'>
 type AnyWorker = Pick<Worker, 'close' | 'on' | 'waitUntilReady'>
 interface Backend {
   name: string
@@ -207,6 +207,11 @@ class BullTransport implements Transport {
       throw error
     }
     return { stop }
+  }
+
+  async waiting(module: string): Promise<number | undefined> {
+    if (this.#closed) return undefined
+    return this.#queue(module).getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized')
   }
 
   async close(): Promise<void> {

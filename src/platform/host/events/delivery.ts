@@ -39,6 +39,8 @@ export interface Transport {
   send(module: string, messages: readonly Message[]): Promise<void>
   /** Has every message of a module's queue handled, by this process or another one. A rejection has it tried again later. */
   receive(module: string, handle: (message: Message) => Promise<void>): Promise<Receiver>
+  /** How many messages are in a module's queue, or under way from it; undefined where that cannot be said soon. */
+  waiting(module: string): Promise<number | undefined>
   /** Ends sending, within 1 s. Stop the receivers first. */
   close(): Promise<void>
 }

@@ -1,6 +1,8 @@
 import type { Sql } from 'postgres'
 import { Counter, Gauge, type Registry } from 'prom-client'
+import { type Durations, exposeDurations } from '../ops/durations.ts'
 import { within } from '../within.ts'
+import type { Transport } from './delivery.ts'
 
 /** More than so many events are not counted one by one: whoever looks needs to know no more than that. */
 const MOST = 100_000
@@ -13,6 +15,8 @@ export interface HandlerStats {
   failed: number
   /** Spent in the handler and its transaction, whatever became of it. */
   milliseconds: number
+  /** From the publication to the effect. */
+  readonly lag: Durations
 }
 
 /** What metrics need of each module that is hosted here. */
@@ -21,6 +25,7 @@ export interface EventsOf {
   readonly sql: Sql
   /** By the name of the event. */
   readonly handlers: ReadonlyMap<string, HandlerStats>
+  readonly queue?: Pick<Transport, 'waiting'>
   /** The systems outside that its events are handed to. */
   readonly outside: readonly Pick<EventsOf, 'name' | 'handlers'>[]
 }
@@ -28,9 +33,10 @@ export interface EventsOf {
 /**
  * Exposes what becomes of events. Read from the modules' databases when somebody scrapes, so any replica of a module says the
  * same: `seam_events_unconfirmed` and `seam_events_oldest_unconfirmed_seconds` (`module`, `subscriber`), `seam_events_waiting`
- * and `seam_events_dead` (`module`: the subscriber). Of this process alone: `seam_events_handled_total`,
- * `seam_event_failures_total` and `seam_event_handler_seconds_total` (`module`, `event`). A system outside that is told of events
- * is a `subscriber` like any module, and has a `module` of its name, e.g. `webhook:crm`.
+ * and `seam_events_dead` (`module`: the subscriber), and `seam_queue_messages` (`module`). Of this process alone:
+ * `seam_events_handled_total`, `seam_event_failures_total`, `seam_event_handler_seconds_total` and `seam_event_lag_seconds`
+ * (`module`, `event`). A system outside that is told of events is a `subscriber` like any module, and has a `module` of its
+ * name, e.g. `webhook:crm`.
  */
 export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): void {
   const gauge = (
@@ -91,6 +97,20 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
     })
   kept('seam_events_waiting', 'Events that wait in an inbox for their turn or for another attempt.', false)
   kept('seam_events_dead', 'Events that were tried in vain and hold back their key.', true)
+
+  gauge(
+    'seam_queue_messages',
+    'Messages in the queue of a module, or under way from it.',
+    ['module'],
+    async (gauge, module) => {
+      const waiting = await module.queue?.waiting(module.name)
+      if (waiting !== undefined) gauge.set({ module: module.name }, waiting)
+    },
+  )
+  exposeDurations(registry, 'seam_event_lag_seconds', 'From the publication of an event to its effect.', function* () {
+    for (const { name, handlers } of modules.flatMap((module) => [module, ...module.outside]))
+      for (const [event, { lag }] of handlers) yield { labels: { module: name, event }, durations: lag }
+  })
 
   const counter = (name: string, help: string, value: (stats: HandlerStats) => number) =>
     new Counter({

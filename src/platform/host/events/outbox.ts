@@ -4,6 +4,7 @@ import { BadInput } from '../../kit/errors.ts'
 import { type Database, newId, type SQLWrapper, sql, type Transaction } from '../../kit/tables.ts'
 import { codecOf } from '../codec.ts'
 import { RequestContext } from '../request-context.ts'
+import { type Span, spanBelow } from '../tracing/tracer.ts'
 import type { Delivery, DeliveryId } from './delivery.ts'
 
 /** A module that is told of an event. */
@@ -28,7 +29,7 @@ export async function publish(
   data: unknown,
   subscribers: readonly Subscriber[],
 ): Promise<void> {
-  await tx.execute(sql`with ${recorded(event, data, subscribers, sql`true`)} select`)
+  await inSpan(event, (span) => tx.execute(sql`with ${recorded(event, data, subscribers, sql`true`, span)} select`))
 }
 
 /**
@@ -45,11 +46,36 @@ export async function publishWith(
   data: unknown,
   subscribers: readonly Subscriber[],
 ): Promise<Record<string, unknown>[]> {
-  const told = recorded(event, data, subscribers, sql`exists (select from written)`)
-  return db.execute(sql`with written as (${write.getSQL()}), ${told} select * from written`)
+  return inSpan(event, (span) => {
+    const told = recorded(event, data, subscribers, sql`exists (select from written)`, span)
+    return db.execute(sql`with written as (${write.getSQL()}), ${told} select * from written`)
+  })
 }
 
-function recorded(event: ContractEvent, data: unknown, subscribers: readonly Subscriber[], happened: SQLWrapper) {
+/** The events that are kept belong to the span in which they were written. */
+async function inSpan<T>(event: ContractEvent, write: (span: Span | undefined) => PromiseLike<T>): Promise<T> {
+  const context = RequestContext.current()
+  const span =
+    context?.span &&
+    spanBelow(context.traceparent, `publish ${event.name}`, 'producer', { 'seam.module': event.module })
+  if (!span) return write(undefined)
+  try {
+    const written = await write(span)
+    span.end()
+    return written
+  } catch (error) {
+    span.end(error)
+    throw error
+  }
+}
+
+function recorded(
+  event: ContractEvent,
+  data: unknown,
+  subscribers: readonly Subscriber[],
+  happened: SQLWrapper,
+  span: Span | undefined,
+) {
   const faults = codecOf(event.data).faults(data)
   if (faults.length > 0)
     throw new BadInput(event.module, faults, `The event ${event.name} was published with bad data.`)
@@ -73,7 +99,7 @@ function recorded(event: ContractEvent, data: unknown, subscribers: readonly Sub
     ), event as (
       insert into outbox (id, name, version, key, sequence, data, request_id, traceparent)
       select ${id}::uuid, ${event.name}, ${event.version}, ${key}, last, ${JSON.stringify(data)}::jsonb,
-        ${context?.requestId ?? null}, ${context?.traceparent ?? null}
+        ${context?.requestId ?? null}, ${span?.traceparent ?? context?.traceparent ?? null}
       from keyed
     )${told.length > 0 ? deliveries : sql``}`
 }

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Sql } from 'postgres'
 import { Sweep } from '../sweep.ts'
+import { spanBelow } from '../tracing/tracer.ts'
 import type { Message, Transport } from './delivery.ts'
 import { type Due, putOff, takeDue } from './outbox.ts'
 
@@ -40,9 +41,18 @@ export function createRelay(module: string, options: { db: Sql; transport: Trans
   const sendAll = async (due: readonly Due[]) => {
     const sent = await Promise.allSettled(
       [...Map.groupBy(due, ({ subscriber }) => subscriber)].map(async ([subscriber, group]) => {
+        const spans = group.map(({ event }) =>
+          spanBelow(event.traceparent, `send ${event.name}`, 'producer', { 'seam.subscriber': subscriber }),
+        )
+        const below = group.map((one, index): Due => {
+          const { traceparent } = spans[index] ?? one.event
+          return { ...one, event: { ...one.event, traceparent } }
+        })
         try {
-          await transport.send(subscriber, messagesOf(group))
+          await transport.send(subscriber, messagesOf(below))
+          for (const span of spans) span?.end()
         } catch (error) {
+          for (const span of spans) span?.end(error)
           await putOff(db, group, RETRY)
           throw error
         }

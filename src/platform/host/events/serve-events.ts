@@ -13,9 +13,10 @@ type One = { Params: { id: string }; Querystring: { module?: string } }
  * What `npm run seam -- events` does, for programs, on the listener for operators: `GET /events` lists what is dead in the
  * modules that run here, `GET /events/:id` shows all of one, `POST /events/:id/redrive` and `POST /events/redrive` have one
  * or all tried again, `DELETE /events/:id` gives one up. `?module=` looks at one module only. A browser's page of another
- * site is refused. Faults are problems (RFC 9457).
+ * site is refused. Faults are problems (RFC 9457). Where no module runs there is none of it.
  */
 export function serveEvents(server: FastifyInstance, modules: readonly DeadEventsOf[]): void {
+  if (modules.length === 0) return
   server.register(async (scope) => {
     scope.addHook('onRequest', refusePagesOfOthers)
     scope.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {

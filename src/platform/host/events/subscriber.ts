@@ -4,6 +4,7 @@ import pLimit from 'p-limit'
 import type { ContractEvent } from '../../kit/contract.ts'
 import type { Handling, ReceivedEvent } from '../../kit/module.ts'
 import type { Database, Transaction } from '../../kit/tables.ts'
+import { Durations } from '../ops/durations.ts'
 import { RequestContext } from '../request-context.ts'
 import type { Delivery, DeliveryId, Transport } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
@@ -79,7 +80,7 @@ export class Subscriber {
 
   on(event: ContractEvent, handle: Handle): void {
     this.#handlers.set(keyOf(event), { event, handle, milliseconds: 0 })
-    this.stats.set(event.name, { handled: 0, failed: 0, milliseconds: 0 })
+    this.stats.set(event.name, { handled: 0, failed: 0, milliseconds: 0, lag: new Durations() })
   }
 
   /**
@@ -297,6 +298,7 @@ export class Subscriber {
     timeout: number,
   ): Promise<void> {
     const context = contextOf(delivery, timeout)
+    const span = context.begin(`handle ${delivery.name}`, 'consumer', { 'seam.module': this.#module })
     const late = Promise.withResolvers<never>()
     const clock = { expire: () => late.reject(new Error(`The handler took longer than ${timeout / 1000} s.`)) }
     context.await(clock)
@@ -304,6 +306,10 @@ export class Subscriber {
     try {
       const handling = { tx, afterCommit: (run: () => void) => void after.push(run) }
       await context.run(() => Promise.race([known.handle(event, handling), late.promise]))
+      span?.end()
+    } catch (error) {
+      span?.end(error)
+      throw error
     } finally {
       context.forget(clock)
       context.end()
@@ -315,7 +321,11 @@ export class Subscriber {
 
   /** @returns those that need no more attention */
   async #settle({ mine, past, later }: Turns, kept: boolean, all: Waiting[]): Promise<Waiting[]> {
-    for (const { delivery } of mine) this.stats.get(delivery.name)!.handled++
+    for (const { delivery } of mine) {
+      const stats = this.stats.get(delivery.name)!
+      stats.handled++
+      stats.lag.add(Date.now() - Date.parse(delivery.occurredAt))
+    }
     if (kept) await forget(this.#db, past)
     const handled = [...mine, ...past]
     for (const { delivery } of handled) this.confirm(delivery)

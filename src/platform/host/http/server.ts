@@ -11,6 +11,7 @@ import fastify, {
 import { BadInput, DeadlineExceeded, NotFound } from '../../kit/errors.ts'
 import { createAjv } from '../ajv.ts'
 import { RequestContext, requestIdOf } from '../request-context.ts'
+import { tracing } from '../tracing/tracer.ts'
 import { type Ahead, serverAsking } from './ahead.ts'
 import { refuseBrokenRequest } from './broken-requests.ts'
 import { compressAnswers } from './compression.ts'
@@ -18,6 +19,7 @@ import { ensureAcceptable } from './negotiation.ts'
 import { isAmbiguous } from './paths.ts'
 import { notFound, sendProblem } from './problems.ts'
 import { RequestLog } from './request-log.ts'
+import type { RouteStatistics } from './route-stats.ts'
 import { textFaults } from './text.ts'
 
 /** The largest body that is read, in bytes: 1 MiB. */
@@ -31,7 +33,7 @@ declare module 'fastify' {
     /** What goes along with this request. */
     context: RequestContext
     /** The config of its route, kept because `routeOptions` is made anew whenever it is asked for. */
-    routeConfig: FastifyContextConfig
+    routeConfig: FastifyContextConfig & { url?: string }
   }
   interface FastifyInstance {
     /** True while the server asks its clients to let go of their connections; see `drain.ts`. */
@@ -46,7 +48,9 @@ declare module 'fastify' {
 export function createServer(options: {
   log: FastifyBaseLogger
   trustProxy: readonly string[] | true
+  statistics?: RouteStatistics
 }): FastifyInstance {
+  const { statistics } = options
   const ahead: Ahead[] = []
   const server = fastify({
     serverFactory: serverAsking(ahead),
@@ -90,8 +94,13 @@ export function createServer(options: {
   server.addHook('onRequest', (request, reply, done) => {
     request.context = RequestContext.of(request)
     request.routeConfig = request.routeOptions.config
+    if (tracing.tracer) beginSpan(request, reply)
     // Not onRequestAbort: it does not run any more when the body has been read.
-    reply.raw.on('close', () => request.context.end())
+    const began = performance.now()
+    reply.raw.on('close', () => {
+      request.context.end()
+      statistics?.ended(request, reply, isOfEvents(reply) ? undefined : performance.now() - began)
+    })
     reply.header('x-request-id', request.id)
     if (server.draining) reply.header('connection', 'close')
     const { headers, httpVersion } = request.raw
@@ -108,12 +117,30 @@ export function createServer(options: {
   compressAnswers(server)
   if (LOGGED.has(options.log.level))
     server.addHook('onResponse', (request, reply, done) => {
-      const { id: requestId, method, url } = request
+      const { id: requestId, method, context } = request
+      // What follows is about people, now and then: whom they look for, what proves who they are.
+      const [url] = request.url.split('?', 1)
       const ms = Math.round(reply.elapsedTime * 10) / 10
-      options.log.info({ requestId, method, url, status: reply.statusCode, ms }, 'answered')
+      options.log.info({ requestId, traceId: context.traceId, method, url, status: reply.statusCode, ms }, 'answered')
       done()
     })
   return server
+}
+
+function beginSpan(request: FastifyRequest, reply: FastifyReply): void {
+  const { method, routeConfig, is404, id } = request
+  const route = is404 ? 'none' : (routeConfig.url ?? 'none')
+  const span = request.context.begin(`${method} ${route}`, 'server', {
+    'http.request.method': method,
+    'http.route': route,
+    'seam.request_id': id,
+  })
+  if (!span) return
+  reply.raw.on('close', () => {
+    const { statusCode, writableFinished } = reply.raw
+    if (writableFinished) span.note({ 'http.response.status_code': statusCode })
+    span.end(writableFinished ? (statusCode < 500 ? undefined : String(statusCode)) : 'gone')
+  })
 }
 
 /**

@@ -42,6 +42,7 @@ function nothing(): ModuleServices {
     once: never,
     signal: never,
     onSignal: () => {},
+    traces: { mark: never, goOn: never },
     task: () => {},
   }
 }

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { CallOptions, Client, Contract } from '../../kit/contract.ts'
-import { BadInput, DeadlineExceeded, Divergence } from '../../kit/errors.ts'
+import { BadInput, DeadlineExceeded, Divergence, SeamError } from '../../kit/errors.ts'
 import type { Cached } from '../cache/cached.ts'
 import { codecOf, roundTrip } from '../codec.ts'
 import { isIdempotencyKey } from '../idempotency-key.ts'
@@ -41,12 +41,16 @@ function callable(
   contract: Contract,
   name: string,
   target: Target,
-  options: { caller: string; statistics: CallStatistics },
+  options: { caller: string; adapter: Adapter; statistics: CallStatistics },
 ) {
   const module = contract.name
+  const {
+    caller,
+    adapter: { kind },
+  } = options
   const { input: schema, timeout: longest } = contract.procedures[name]!
   const codec = codecOf(schema)
-  const stats = options.statistics.of(options.caller, module, name)
+  const stats = options.statistics.of(caller, module, name, kind)
 
   const start = (input: unknown, context: RequestContext): Promise<unknown> => {
     if (context.isOver()) return Promise.reject(new DeadlineExceeded(module))
@@ -70,7 +74,7 @@ function callable(
     }
     const request = RequestContext.current()
     // The key of a call is not meant for the calls that are made in its course.
-    if (request && !callOptions && longest === undefined && request.idempotencyKey === undefined)
+    if (request && !callOptions && longest === undefined && request.idempotencyKey === undefined && !request.span)
       return start(input, request)
     const key = callOptions?.idempotencyKey
     if (key !== undefined && !isIdempotencyKey(key)) {
@@ -81,14 +85,21 @@ function callable(
     const own = request
       ? request.within(Math.min(...timeouts))
       : new RequestContext(timeouts.length > 0 ? { timeout: Math.min(...timeouts) } : {})
-    own.caller = options.caller
+    own.caller = caller
     own.idempotencyKey = key
-    return own
-      .run(() => start(input, own))
-      .finally(() => {
-        request?.forget(own)
-        own.end()
-      })
+    const span =
+      request?.span &&
+      own.begin(`${module}.${name}`, kind === 'local' ? 'internal' : 'client', { 'seam.caller': caller })
+    const answer = own.run(() => start(input, own))
+    if (span)
+      answer.then(
+        () => span.end(),
+        (error) => span.end(error),
+      )
+    return answer.finally(() => {
+      request?.forget(own)
+      own.end()
+    })
   }
 }
 
@@ -120,22 +131,22 @@ class PendingCall implements Waiter {
   }
 
   answered(output: unknown): void {
-    if (this.end(false)) this.resolve(output)
+    if (this.end()) this.resolve(output)
   }
 
   failed(error: Error): void {
-    if (this.end(true)) this.reject(error)
+    if (this.end(error instanceof SeamError ? error.code : 'CallFailed')) this.reject(error)
   }
 
   expire(): void {
     this.failed(new DeadlineExceeded(this.module))
   }
 
-  private end(failed: boolean): boolean {
+  private end(failure?: string): boolean {
     if (this.over) return false
     this.over = true
     this.context.forget(this)
-    this.stats.ended(this.began, failed)
+    this.stats.ended(this.began, failure)
     return true
   }
 }

@@ -29,6 +29,7 @@ type Handler = (input: unknown, context: CallContext) => unknown
  * With `strict`, results must survive a trip over the network unchanged ({@link Divergence} if not) and arrive frozen.
  */
 export class Procedures implements Adapter {
+  readonly kind = 'local'
   readonly #targets = new Map<string, Target>()
   readonly #strict: boolean
   readonly #log: FastifyBaseLogger

@@ -10,6 +10,7 @@ import { MAX_INPUT } from './wire.ts'
  * that cannot travel is refused before it is sent, and an answer that is not what the contract says is none.
  */
 export class RemoteAdapter implements Adapter {
+  readonly kind = 'remote'
   readonly #dispatch: Dispatch
   readonly #strict: boolean
 

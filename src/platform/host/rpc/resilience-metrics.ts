@@ -7,7 +7,8 @@ const STATES = { closed: 0, 'half-open': 1, open: 2 }
 
 /**
  * Exposes what the policies of calls and the gateway do: plain numbers, read when somebody scrapes. Labels are the modules
- * that this process asks, and for each the instances that are known at the moment; one that has gone takes its numbers along.
+ * that this process asks, and for each the `origin` of the instances that are known at the moment (Prometheus keeps `instance`
+ * for itself); one that has gone takes its numbers along.
  */
 export function exposeResilience(
   registry: Registry,
@@ -22,13 +23,13 @@ export function exposeResilience(
     new Kind({
       name,
       help,
-      labelNames: ['module', 'instance'],
+      labelNames: ['module', 'origin'],
       registers: [registry],
       collect() {
         this.reset()
         for (const module of balancer.modules)
           for (const instance of balancer.instancesOf(module))
-            this.inc({ module, instance: instance.origin }, value(instance))
+            this.inc({ module, origin: instance.origin }, value(instance))
       },
     })
   const ofModules = (name: string, help: string, value: (budget: RetryBudget) => number) =>

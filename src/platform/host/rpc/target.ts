@@ -9,8 +9,9 @@ export interface Target {
   failure(error: unknown): Error
 }
 
-/** How calls reach modules: `local` in this process, `http` elsewhere. */
+/** How calls reach modules: in this process, or elsewhere. */
 export interface Adapter {
+  readonly kind: 'local' | 'remote'
   /** @param caller the name of the calling module, or `seam` for the platform itself */
   target(caller: string, contract: Contract, procedure: string): Target
 }

@@ -35,11 +35,13 @@ function served<C extends Contract>(contract: C, adapter: Adapter, strict: boole
   return {
     client: createClient(contract, { caller: 'caller', adapter, strict, statistics }),
     log,
-    async count(metric, procedure) {
-      const { values } = (await registry.getSingleMetric(metric)!.get()) as {
+    async count(what, procedure) {
+      const { values } = (await registry.getSingleMetric('seam_calls_total')!.get()) as {
         values: { value: number; labels: Record<string, string | number> }[]
       }
-      return values.find(({ labels }) => labels.procedure === procedure)?.value ?? 0
+      return values
+        .filter(({ labels }) => labels.procedure === procedure && (what === 'all' || labels.outcome !== 'ok'))
+        .reduce((sum, { value }) => sum + value, 0)
     },
   }
 }

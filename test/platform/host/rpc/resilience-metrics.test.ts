@@ -25,7 +25,7 @@ t.test('what the policies do is exposed, for modules that were asked and instanc
     }
   }
   failing(5)
-  const labels = (instance: string) => `{module="mill",instance="http://${instance}"}`
+  const labels = (instance: string) => `{module="mill",origin="http://${instance}"}`
   let metrics = await registry.metrics()
   t.match(metrics, `seam_breaker_state${labels('a')} 2\n`)
   t.match(metrics, `seam_breaker_state${labels('b')} 0\n`)

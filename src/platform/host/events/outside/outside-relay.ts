@@ -1,6 +1,8 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Sql } from 'postgres'
+import { Durations } from '../../ops/durations.ts'
 import { Sweep } from '../../sweep.ts'
+import { spanBelow } from '../../tracing/tracer.ts'
 import type { HandlerStats } from '../event-metrics.ts'
 import { confirm } from '../outbox.ts'
 import { type Next, notAccepted, type Taken, takeDueTo } from './handing-over.ts'
@@ -56,12 +58,18 @@ export class OutsideRelay {
   async #handOver({ event, attempts }: Taken): Promise<'accepted' | Next> {
     const stats = this.#statsOf(event.name)
     const began = performance.now()
+    const subscriber = this.outside.name
+    const span = spanBelow(event.traceparent, `hand over ${event.name}`, 'producer', { 'seam.subscriber': subscriber })
+    const { traceparent } = span ?? event
     try {
-      await this.outside.handOver(event)
+      await this.outside.handOver({ ...event, traceparent })
+      span?.end()
       stats.handled++
+      stats.lag.add(Date.now() - Date.parse(event.occurredAt))
       return 'accepted'
     } catch (error) {
       stats.failed++
+      span?.end(error)
       return this.#nextOf(error as Error, { event, attempts })
     } finally {
       stats.milliseconds += performance.now() - began
@@ -87,7 +95,7 @@ export class OutsideRelay {
   }
 
   #statsOf(event: string): HandlerStats {
-    const known = this.stats.get(event) ?? { handled: 0, failed: 0, milliseconds: 0 }
+    const known = this.stats.get(event) ?? { handled: 0, failed: 0, milliseconds: 0, lag: new Durations() }
     this.stats.set(event, known)
     return known
   }

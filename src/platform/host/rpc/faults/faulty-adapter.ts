@@ -7,6 +7,7 @@ import { delayed, type FaultPlan, noAnswer } from './plan.ts'
  * {@link FaultPlan} says is of networks.
  */
 export class FaultyAdapter implements Adapter {
+  readonly kind = 'local'
   readonly #inner: Adapter
   readonly #plan: FaultPlan
 

@@ -3,6 +3,7 @@ import { BadInput, CallFailed, DeadlineExceeded, SeamError } from '../../../kit/
 import type { Gate } from '../../admission.ts'
 import type { Codec } from '../../codec.ts'
 import { type Caller, DEFAULT_TIMEOUT, RequestContext, type Waiter } from '../../request-context.ts'
+import type { Span } from '../../tracing/tracer.ts'
 import type { Target } from '../target.ts'
 import { MAX_OUTPUT } from '../wire.ts'
 import { IDEMPOTENCY_METADATA, textOf } from './metadata.ts'
@@ -34,6 +35,7 @@ export class ServedCall implements Waiter {
   readonly #call: IncomingCall
   readonly #context: RequestContext
   #answered = false
+  #span: Span | undefined
 
   /** The call has passed the gate, and leaves it when it has its answer. */
   constructor(procedure: ServedProcedure, call: IncomingCall, from: Caller) {
@@ -43,6 +45,8 @@ export class ServedCall implements Waiter {
   }
 
   run(): void {
+    const { module, name } = this.#procedure
+    this.#span = this.#context.begin(`${module}.${name}`, 'server', { 'seam.request_id': this.#context.requestId })
     this.#context.await(this)
     this.#call.on('cancelled', () => this.#context.end())
     void this.#context.run(() => this.#work())
@@ -77,12 +81,13 @@ export class ServedCall implements Waiter {
 
   #failed(error: SeamError): void {
     const { status, message } = encodeStatus(error)
-    this.#answer(message, status)
+    this.#answer(message, status, error)
   }
 
-  #answer(message: Buffer | undefined, refusal?: Refusal): void {
+  #answer(message: Buffer | undefined, refusal?: Refusal, failure?: SeamError): void {
     if (this.#answered) return
     this.#answered = true
+    this.#span?.end(failure)
     this.#procedure.gate?.leave()
     this.#context.forget(this)
     if (!this.#call.cancelled) {

@@ -2,6 +2,7 @@ import { BadInput, CallFailed, DeadlineExceeded, SeamError } from '../../../kit/
 import type { Gate } from '../../admission.ts'
 import type { Codec } from '../../codec.ts'
 import { type Caller, RequestContext, type Waiter } from '../../request-context.ts'
+import type { Span } from '../../tracing/tracer.ts'
 import type { Target } from '../target.ts'
 import { MAX_OUTPUT } from '../wire.ts'
 import { answerLine, errorLine, type ReceivedCall } from './lines-of-calls.ts'
@@ -27,6 +28,7 @@ export class ServedCall implements Waiter {
   private readonly index: number
   private readonly gate: Gate | undefined
   private answered = false
+  private span: Span | undefined
 
   constructor(
     procedure: ServedProcedure,
@@ -47,6 +49,9 @@ export class ServedCall implements Waiter {
   run(): void {
     const { procedure, input, context } = this
     this.batch.began(this.index, context)
+    this.span = context.begin(`${procedure.module}.${procedure.name}`, 'server', {
+      'seam.request_id': context.requestId,
+    })
     context.await(this)
     context.run(async () => {
       try {
@@ -72,12 +77,14 @@ export class ServedCall implements Waiter {
 
   private failed(error: Error): void {
     const { module, name } = this.procedure
-    this.answer(errorLine(this.index, error instanceof SeamError ? error : new CallFailed(module, name)))
+    const known = error instanceof SeamError ? error : new CallFailed(module, name)
+    this.answer(errorLine(this.index, known), known)
   }
 
-  private answer(line: string): void {
+  private answer(line: string, failure?: Error): void {
     if (this.answered) return
     this.answered = true
+    this.span?.end(failure)
     this.gate?.leave()
     this.context.forget(this)
     this.batch.answer(this.index, line)

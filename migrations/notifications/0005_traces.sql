@@ -1,0 +1,1 @@
+ALTER TABLE "notifications"."outgoing" ADD COLUMN "traceparent" text;
