@@ -1,6 +1,9 @@
 import type { Static, TSchema } from 'typebox'
 import { SeamError } from './errors.ts'
 import type { Permission, Role } from './permissions.ts'
+import type { Upcast } from './upcast.ts'
+
+export { type Upcast, upcast } from './upcast.ts'
 
 /** A typed operation that one module offers to others. `query` is safe to repeat; `command` changes something. */
 export interface Procedure<I extends TSchema = TSchema, O extends TSchema = TSchema, E extends string = string> {
@@ -71,22 +74,6 @@ export interface EventType<D extends TSchema = TSchema> {
   readonly upcasts?: Readonly<Record<number, Upcast>>
   /** True: it is published no more, and the next release may do without it. */
   readonly retired?: boolean
-}
-
-/** What an earlier version of an event was like, and how it becomes the next one. */
-export interface Upcast {
-  readonly data: TSchema
-  next(data: never): unknown
-}
-
-/**
- * Says how the data of an earlier version of an event become those of the version after it, for events that were published
- * before, or by processes of the previous release.
- *
- * @example event('user.created', { version: 2, upcasts: { 1: upcast(UserCreated1, (old) => ({ ...old, locale: 'en' })) }, … })
- */
-export function upcast<D extends TSchema>(data: D, next: (data: Static<D>) => unknown): Upcast {
-  return { data, next }
 }
 
 /** An event as its contract knows it. */

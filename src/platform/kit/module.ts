@@ -5,8 +5,15 @@ import type { Static, TObject } from 'typebox'
 import type { CallContext } from './call-context.ts'
 import type { Client, Contract, ContractEvent, EventType, Implementation } from './contract.ts'
 import type { Cursors } from './pages.ts'
+import type { Handling, ReceivedEvent } from './received-event.ts'
 import type { ModuleSessions } from './sessions.ts'
+import type { Subscription, SubscriptionOptions } from './subscription.ts'
 import type { Database, SQLWrapper, Transaction } from './tables.ts'
+import type { Task } from './task.ts'
+
+export { subscription } from './subscription.ts'
+
+export type { Handling, ReceivedEvent, Subscription, SubscriptionOptions, Task }
 
 /** What the platform must know of a module before it loads it. Made by {@link defineModule}. */
 export interface Manifest<C extends Contract = Contract, S extends TObject = TObject> {
@@ -62,32 +69,6 @@ export function defineModule<C extends Contract, S extends TObject = TObject>(
   }
 }
 
-/** How a module takes an event that it subscribes to. */
-export interface SubscriptionOptions {
-  /**
-   * `true`: it is handled as soon as it comes, whether or not the earlier ones of its key have been. Still exactly once
-   * (default: in the order of its key).
-   */
-  readonly unordered?: boolean
-  /** `true`: a new subscriber is given all of the event's history that is still kept, first (default: it begins with what comes). */
-  readonly replay?: boolean
-}
-
-/** An event in a manifest's `subscribes`, with how it is taken. Made by {@link subscription}. */
-export interface Subscription {
-  readonly event: ContractEvent
-  readonly options: SubscriptionOptions
-}
-
-/**
- * Subscribes to an event in another than the ordinary way.
- *
- * @example subscribes: [users.events.userDeleted, subscription(posts.events.postCreated, { replay: true })]
- */
-export function subscription(event: ContractEvent, options: SubscriptionOptions): Subscription {
-  return { event, options }
-}
-
 const subscriptionOf = (one: ContractEvent | Subscription): Subscription =>
   one && 'options' in one ? one : { event: one, options: {} }
 
@@ -96,29 +77,6 @@ export function definePlugin<C extends Contract, S extends TObject = TObject>(
   plugin: ModulePlugin<C, S>,
 ): ModulePlugin<C, S> {
   return plugin
-}
-
-/** An event as a subscriber receives it. */
-export interface ReceivedEvent<D = unknown> {
-  /** UUIDv7; the same however often the event is delivered. */
-  readonly id: string
-  readonly name: string
-  readonly version: number
-  readonly key: string
-  /** Grows with the events of one key in its publishing module, from 1; after a replay some numbers are missing. */
-  readonly sequence: number
-  /** ISO 8601, UTC. */
-  readonly occurredAt: string
-  /** Whether it is history that was asked for, and not news. It may have taken effect here before. */
-  readonly isReplayed: boolean
-  readonly data: D
-}
-
-/** The transaction in which an event is handled; what it writes is committed together with the note that it was handled. */
-export interface Handling {
-  readonly tx: Transaction
-  /** Runs a function after the commit; it is lost when the process dies in between, so it may only speed things up. */
-  afterCommit(run: () => void): void
 }
 
 type DataOf<E extends EventType> = Static<E['data']>
@@ -212,16 +170,6 @@ export interface ModuleServices<C extends Contract = Contract, S extends TObject
    * answers no requests. Prints what it returns; an error ends it with its message.
    */
   task(task: Task): void
-}
-
-/** See {@link ModuleServices.task}. */
-export interface Task {
-  /** Unique in the system. */
-  readonly name: string
-  /** The arguments, for people: `<email> <role>`. */
-  readonly usage: string
-  readonly summary: string
-  run(args: readonly string[]): Promise<string>
 }
 
 /** The Fastify instance of a module: encapsulated, typed by TypeBox, with {@link ModuleServices} on it. */
