@@ -129,7 +129,7 @@ class MemberProcess implements Member {
     this.#env = env
   }
 
-  async start(): Promise<void> {
+  async start(end = performance.now() + 60_000): Promise<void> {
     const { PATH, HOME } = process.env
     const env = { ...(PATH && { PATH }), ...(HOME && { HOME }), ...this.#env }
     const child = spawn(process.execPath, ['src/main.ts'], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -141,10 +141,9 @@ class MemberProcess implements Member {
     }
     child.stdout!.on('data', keep)
     child.stderr!.on('data', keep)
-    const end = performance.now() + 60_000
     while (!said.includes('Seam is ready.')) {
       // What it stands on may be gone at this moment: a supervisor would start it again.
-      if (child.exitCode !== null) return sleep(200).then(() => this.start())
+      if (child.exitCode !== null && performance.now() < end) return sleep(200).then(() => this.start(end))
       if (child.signalCode !== null) return
       if (performance.now() > end) throw new Error(`${this.name} was not ready within 60 s:\n${said}`)
       await sleep(20)
