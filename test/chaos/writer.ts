@@ -113,12 +113,18 @@ export class Writer {
 
   async #rename(author: Author): Promise<void> {
     const { model } = author
-    // One at a time for each author, so that the last name is known.
-    const name = `v${++model.renamed}`
+    // One at a time for each author, and each on top of the one before: no attempt that was given up can come later.
     const before = this.#renaming.get(author.id)
     const renaming = (async () => {
       await before
-      await this.#ask('PATCH', '/api/profile', { body: { firstName: name }, author, good: [200] })
+      const name = `v${model.renamed + 1}`
+      for (let isDone = false; !isDone; ) {
+        const { etag, ...profile } = await this.#ask('GET', '/api/profile', { author, good: [200] })
+        isDone = profile.data.firstName === name
+        if (!isDone)
+          await this.#ask('PATCH', '/api/profile', { body: { firstName: name }, author, etag, good: [200, 412] })
+      }
+      model.renamed++
       model.name = name
     })()
     this.#renaming.set(author.id, renaming)
@@ -128,9 +134,9 @@ export class Writer {
 
   /** Sends a request until it is answered well, under one idempotency key; signs in again when the session is lost. */
   async #ask(
-    method: 'POST' | 'PATCH' | 'DELETE',
+    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
     path: string,
-    { body, author, good }: { body?: object; author?: Author; good: readonly number[] },
+    { body, author, etag, good }: { body?: object; author?: Author; etag?: string; good: readonly number[] },
   ): Promise<any> {
     const key = randomUUID()
     const end = Date.now() + PATIENCE
@@ -139,12 +145,13 @@ export class Writer {
         ...(body && { 'content-type': 'application/json' }),
         ...(author && { authorization: `Bearer ${author.token}` }),
         ...(method === 'POST' && { 'idempotency-key': key }),
+        ...(etag && { 'if-match': etag }),
       }
       try {
         const sent = { method, headers, dispatcher: this.#agent, ...(body && { body: JSON.stringify(body) }) }
         const answer = await request(this.#url + path, sent)
         const text = await answer.body.text()
-        if (good.includes(answer.statusCode)) return text ? JSON.parse(text) : {}
+        if (good.includes(answer.statusCode)) return { ...(text && JSON.parse(text)), etag: answer.headers.etag }
         last = `${answer.statusCode} ${text}`
         if (answer.statusCode === 401 && author) await this.#signIn(author)
         else if (answer.statusCode < 500 && answer.statusCode !== 409 && answer.statusCode !== 429)
