@@ -1,5 +1,11 @@
 import { createServer, type Server } from 'node:net'
 
+/**
+ * Where ports are looked for: below those that systems give to outgoing connections (Linux: 32768 and above), so that a
+ * server that is started again finds its port as it has left it.
+ */
+const [LOWEST, HIGHEST] = [10_000, 32_000]
+
 async function listening(port: number): Promise<Server | undefined> {
   const server = createServer()
   return new Promise((resolve) => {
@@ -7,8 +13,6 @@ async function listening(port: number): Promise<Server | undefined> {
     server.listen(port, '127.0.0.1', () => resolve(server))
   })
 }
-
-const portOf = (server: Server): number => (server.address() as { port: number }).port
 
 /**
  * Ports of 127.0.0.1 that are free at the moment.
@@ -18,14 +22,12 @@ const portOf = (server: Server): number => (server.address() as { port: number }
 export async function freePorts(count: number, above = 0): Promise<number[]> {
   const held: Server[] = []
   const ports: number[] = []
-  while (ports.length < count) {
-    const server = await listening(0)
-    if (!server) throw new Error('127.0.0.1 has no free port.')
-    held.push(server)
-    const port = portOf(server)
-    const other = above > 0 && port + above <= 65_535 ? await listening(port + above) : undefined
-    if (other) held.push(other)
-    if (other || above === 0) ports.push(port)
+  for (let tries = 0; ports.length < count; tries++) {
+    if (tries > 1_000) throw new Error('127.0.0.1 has no free port.')
+    const port = LOWEST + Math.floor(Math.random() * (HIGHEST - above - LOWEST))
+    const servers = [await listening(port), above > 0 ? await listening(port + above) : undefined]
+    for (const server of servers) if (server) held.push(server)
+    if (servers[0] && (above === 0 || servers[1])) ports.push(port)
   }
   await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))))
   return ports

@@ -12,6 +12,8 @@ export interface RedisServer {
   /** SIGKILL, SIGSTOP or SIGCONT. */
   signal(signal: NodeJS.Signals): Promise<void>
   flush(): Promise<void>
+  /** Ends the connections of all clients. */
+  cut(): Promise<void>
 }
 
 /** Reserves a port for a Redis server; `start()` starts it. Signal SIGKILL at the end. */
@@ -51,6 +53,9 @@ export async function redisServer(): Promise<RedisServer> {
     },
     async flush() {
       if ((await ask((redis) => redis.flushall())) !== 'OK') throw new Error('Redis was not emptied.')
+    },
+    async cut() {
+      await ask((redis) => redis.client('KILL', 'TYPE', 'NORMAL'))
     },
   }
 }
