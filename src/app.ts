@@ -185,10 +185,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     registry,
     modules.map(({ pool }) => pool),
   )
-  serveEvents(
-    ops,
-    modules.flatMap(({ handledEvents, deadDeliveries }) => [handledEvents, ...deadDeliveries]),
-  )
+  const eventsOf = modules.flatMap(({ handledEvents, deadDeliveries }) => [handledEvents, ...deadDeliveries])
+  serveEvents(ops, eventsOf)
   const grpc = config.rpc === 'grpc' && modules.length > 0 ? await grpcServer({ procedures, tokens }) : undefined
   const closeAll = async () => {
     await Promise.allSettled(outside.map((system) => system.close()))
@@ -275,10 +273,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   return {
     api,
     ops,
-    tasks: [
-      eventsTask(modules.flatMap(({ handledEvents, deadDeliveries }) => [handledEvents, ...deadDeliveries])),
-      ...modules.flatMap(({ tasks }) => tasks),
-    ],
+    tasks: [eventsTask(eventsOf), ...modules.flatMap(({ tasks }) => tasks)],
     runsOn: {
       database: state.databaseName,
       queue: state.transport?.name ?? 'none: no module is hosted here',

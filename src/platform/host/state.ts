@@ -138,9 +138,12 @@ async function bringUpToDate(options: StateOptions, url: string | undefined): Pr
 /** A process without its Redis could not tell who its users are: it does not start to answer them. */
 async function untilReady(redis: Redis): Promise<void> {
   let reason = 'it does not answer'
-  redis.on('error', ({ message }) => (reason = message))
-  if (redis.status === 'ready') return
-  if (await within(REDIS_PATIENCE, new Promise((resolve) => redis.once('ready', resolve)))) return
+  const hear = ({ message }: Error) => (reason = message)
+  redis.on('error', hear)
+  const ready = () => new Promise((resolve) => redis.once('ready', resolve))
+  const isReady = redis.status === 'ready' || (await within(REDIS_PATIENCE, ready()))
+  redis.off('error', hear)
+  if (isReady) return
   const { host, port } = redis.options
   throw new BootError([`Redis at ${host}:${port} cannot be used (REDIS_URL): ${reason}.`])
 }

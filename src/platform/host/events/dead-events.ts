@@ -1,6 +1,6 @@
 import { type Database, sql } from '../../kit/tables.ts'
 import type { Delivery } from './delivery.ts'
-import type { Failure } from './inbox.ts'
+import type { Failure } from './failure.ts'
 
 /** An event that was tried in vain, and holds back the later ones of its key. */
 export interface DeadEvent {

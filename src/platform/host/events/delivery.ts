@@ -1,3 +1,5 @@
+import type { Row } from 'postgres'
+
 /** An event as it travels from its outbox to a subscriber. */
 export interface Delivery {
   id: string
@@ -15,6 +17,24 @@ export interface Delivery {
   data: unknown
   requestId: string | null
   traceparent: string | null
+}
+
+/** A delivery as a statement has read it, with the columns of `outbox` and `place` and `after` of `outbox_deliveries`. */
+export function deliveryOf(publisher: string, row: Row): Delivery {
+  return {
+    id: row.id,
+    publisher,
+    name: row.name,
+    version: row.version,
+    key: row.key,
+    sequence: Number(row.sequence),
+    place: Number(row.place),
+    after: row.after === null ? null : Number(row.after),
+    occurredAt: row.occurred_at,
+    data: JSON.parse(row.data),
+    requestId: row.request_id,
+    traceparent: row.traceparent,
+  }
 }
 
 /** What says which delivery is meant: an event that is replayed is delivered once more, at another place. */

@@ -1,8 +1,6 @@
 import { type Database, sql, type Transaction } from '../../kit/tables.ts'
 import type { Delivery, DeliveryId } from './delivery.ts'
-
-/** How many of the errors of one event are kept. */
-const KEPT_ERRORS = 10
+import { type Failure, KEPT_ERRORS } from './failure.ts'
 
 /** What may take effect now, what has already, and what must wait, for an earlier one or for its next attempt. */
 export interface Turns<W extends Waiting = Waiting> {
@@ -15,14 +13,6 @@ export interface Turns<W extends Waiting = Waiting> {
 export interface Waiting {
   delivery: Delivery
   attempts: number
-}
-
-/** What went wrong with an event, once. */
-export interface Failure {
-  /** ISO 8601, UTC. */
-  at: string
-  message: string
-  stack: string
 }
 
 /**

@@ -5,7 +5,7 @@ import { type Database, newId, type SQLWrapper, sql, type Transaction } from '..
 import { codecOf } from '../codec.ts'
 import { RequestContext } from '../request-context.ts'
 import { type Span, spanBelow } from '../tracing/tracer.ts'
-import type { Delivery, DeliveryId } from './delivery.ts'
+import { type Delivery, type DeliveryId, deliveryOf } from './delivery.ts'
 
 /** A module that is told of an event. */
 export interface Subscriber {
@@ -143,20 +143,7 @@ export async function takeDue(db: Sql, module: string, limit: number, seconds: n
     subscriber: row.subscriber,
     attempts: row.attempts,
     size: row.data.length,
-    event: {
-      id: row.id,
-      publisher: module,
-      name: row.name,
-      version: row.version,
-      key: row.key,
-      sequence: Number(row.sequence),
-      place: Number(row.place),
-      after: row.after === null ? null : Number(row.after),
-      occurredAt: row.occurred_at,
-      data: JSON.parse(row.data),
-      requestId: row.request_id,
-      traceparent: row.traceparent,
-    },
+    event: deliveryOf(module, row),
   }))
 }
 

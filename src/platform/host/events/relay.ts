@@ -45,8 +45,8 @@ export function createRelay(module: string, options: { db: Sql; transport: Trans
           spanBelow(event.traceparent, `send ${event.name}`, 'producer', { 'seam.subscriber': subscriber }),
         )
         const below = group.map((one, index): Due => {
-          const { traceparent } = spans[index] ?? one.event
-          return { ...one, event: { ...one.event, traceparent } }
+          const span = spans[index]
+          return span ? { ...one, event: { ...one.event, traceparent: span.traceparent } } : one
         })
         try {
           await transport.send(subscriber, messagesOf(below))

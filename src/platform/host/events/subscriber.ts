@@ -4,10 +4,12 @@ import pLimit from 'p-limit'
 import type { ContractEvent } from '../../kit/contract.ts'
 import type { Handling, ReceivedEvent } from '../../kit/module.ts'
 import type { Database, Transaction } from '../../kit/tables.ts'
+import { afterCommit } from '../data/after-commit.ts'
 import { Durations } from '../ops/durations.ts'
 import { RequestContext } from '../request-context.ts'
 import type { Delivery, DeliveryId, Transport } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
+import { failureOf } from './failure.ts'
 import { forget, keep, keepFailed, nextOf, putBack, type Turns, takeDue, takeTurns, type Waiting } from './inbox.ts'
 import { isOutside } from './outside/outside.ts'
 import { readEvent, reads } from './read-event.ts'
@@ -28,8 +30,6 @@ const TOGETHER = { expected: 250, limit: 2_000 }
 const CONCURRENCY = 5
 /** How much of what a handler took before still counts for what it is expected to take. */
 const MEMORY = 0.9
-/** How much is kept of a stack, in characters. */
-const STACK = 4_000
 /** Confirmations are gathered for this long, in milliseconds; a lost one only has its event delivered once more. */
 const CONFIRMATION_DELAY = 20
 
@@ -217,21 +217,18 @@ export class Subscriber {
 
   async #handleTogether(batch: readonly Sound[], kept: boolean): Promise<Turns | 'failed'> {
     const context = new RequestContext({ timeout: TOGETHER.limit })
-    const after: (() => void)[] = []
     let begun = false
     try {
-      const turns = await this.#inTurn(() =>
+      return await this.#inTurn(() =>
         context.run(() =>
           this.#db.transaction(async (tx) => {
             const turns = await takeTurns(tx, batch, kept)
             begun = true
-            for (const one of turns.mine) await this.#run(one, tx, after, TOGETHER.limit)
+            for (const one of turns.mine) await this.#run(one, tx, TOGETHER.limit)
             return turns
           }),
         ),
       )
-      this.#afterCommit(after)
-      return turns
     } catch (error) {
       if (begun) return 'failed'
       throw error
@@ -267,18 +264,15 @@ export class Subscriber {
   /** What fails is kept for another attempt, or is dead. */
   async #attempt(one: Sound, kept: boolean): Promise<Turns> {
     const { delivery } = one
-    const after: (() => void)[] = []
     const context = contextOf(delivery, HANDLER_TIMEOUT)
     try {
-      const turns = await context.run(() =>
+      return await context.run(() =>
         this.#db.transaction(async (tx) => {
           const turns = await takeTurns(tx, [one], kept)
-          if (turns.mine.length > 0) await this.#run(one, tx, after, HANDLER_TIMEOUT)
+          if (turns.mine.length > 0) await this.#run(one, tx, HANDLER_TIMEOUT)
           return turns
         }),
       )
-      this.#afterCommit(after)
-      return turns
     } catch (error) {
       this.stats.get(delivery.name)!.failed++
       const attempts = one.attempts + 1
@@ -291,12 +285,7 @@ export class Subscriber {
   }
 
   /** Runs the handler of an event in the context of the request in whose course it was published. */
-  async #run(
-    { delivery, known, event }: Sound,
-    tx: Transaction,
-    after: (() => void)[],
-    timeout: number,
-  ): Promise<void> {
+  async #run({ delivery, known, event }: Sound, tx: Transaction, timeout: number): Promise<void> {
     const context = contextOf(delivery, timeout)
     const span = context.begin(`handle ${delivery.name}`, 'consumer', { 'seam.module': this.#module })
     const late = Promise.withResolvers<never>()
@@ -304,7 +293,7 @@ export class Subscriber {
     context.await(clock)
     const began = performance.now()
     try {
-      const handling = { tx, afterCommit: (run: () => void) => void after.push(run) }
+      const handling = { tx, afterCommit: (run: () => void) => afterCommit(tx, () => this.#safely(run)) }
       await context.run(() => Promise.race([known.handle(event, handling), late.promise]))
       span?.end()
     } catch (error) {
@@ -333,19 +322,16 @@ export class Subscriber {
     return handled
   }
 
-  #afterCommit(after: readonly (() => void)[]): void {
-    for (const run of after) {
-      try {
-        run()
-      } catch (error) {
-        this.#log.error({ err: error }, 'what was to follow the commit failed; the event has taken effect')
-      }
+  #safely(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.#log.error({ err: error }, 'what was to follow the commit failed; the event has taken effect')
     }
   }
 
   async #fail({ delivery, attempts }: Waiting, error: Error, next: Parameters<typeof keepFailed>[3]): Promise<void> {
-    const failure = { at: new Date().toISOString(), message: error.message, stack: (error.stack ?? '').slice(0, STACK) }
-    await keepFailed(this.#db, delivery, failure, next)
+    await keepFailed(this.#db, delivery, failureOf(error), next)
     const about = { err: error, event: delivery.id, name: delivery.name, key: delivery.key, attempt: attempts + 1 }
     if (next === 'never') this.#log.error(about, 'an event is dead, and holds back its key: see `seam events`')
     else this.#log.warn(about, 'an event could not be handled and will be tried again')

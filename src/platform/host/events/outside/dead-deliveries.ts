@@ -1,5 +1,6 @@
 import type { Sql } from 'postgres'
 import type { DeadEvent } from '../dead-events.ts'
+import { deliveryOf } from '../delivery.ts'
 import type { DeadEventsOf } from '../events-task.ts'
 
 /** What operators can do about the events of a module that a system outside has not accepted. */
@@ -21,20 +22,7 @@ export function deadDeliveries(db: Sql, module: string, subscriber: string): Dea
         order by d.dead_at, d.event_id limit ${limit}`
       return rows.map(
         (row): DeadEvent => ({
-          delivery: {
-            id: row.id,
-            publisher: module,
-            name: row.name,
-            version: row.version,
-            key: row.key,
-            sequence: Number(row.sequence),
-            place: Number(row.place),
-            after: row.after === null ? null : Number(row.after),
-            occurredAt: row.occurred_at,
-            data: JSON.parse(row.data),
-            requestId: row.request_id,
-            traceparent: row.traceparent,
-          },
+          delivery: deliveryOf(module, row),
           attempts: row.attempts,
           errors: JSON.parse(row.errors),
           deadAt: row.dead_at,

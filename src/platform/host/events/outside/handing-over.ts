@@ -1,9 +1,6 @@
 import type { Sql } from 'postgres'
-import type { Delivery } from '../delivery.ts'
-import type { Failure } from '../inbox.ts'
-
-/** How many of the errors of one delivery are kept. */
-const KEPT_ERRORS = 10
+import { type Delivery, deliveryOf } from '../delivery.ts'
+import { type Failure, KEPT_ERRORS } from '../failure.ts'
 
 /** An event that is to be handed over now. */
 export interface Taken {
@@ -43,20 +40,7 @@ export async function takeDueTo(
     order by outbox.id`
   return rows.map((row) => ({
     attempts: row.attempts,
-    event: {
-      id: row.id,
-      publisher: module,
-      name: row.name,
-      version: row.version,
-      key: row.key,
-      sequence: Number(row.sequence),
-      place: Number(row.place),
-      after: row.after === null ? null : Number(row.after),
-      occurredAt: row.occurred_at,
-      data: JSON.parse(row.data),
-      requestId: row.request_id,
-      traceparent: row.traceparent,
-    },
+    event: deliveryOf(module, row),
   }))
 }
 

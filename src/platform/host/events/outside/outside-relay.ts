@@ -4,6 +4,7 @@ import { Durations } from '../../ops/durations.ts'
 import { Sweep } from '../../sweep.ts'
 import { spanBelow } from '../../tracing/tracer.ts'
 import type { HandlerStats } from '../event-metrics.ts'
+import { failureOf } from '../failure.ts'
 import { confirm } from '../outbox.ts'
 import { type Next, notAccepted, type Taken, takeDueTo } from './handing-over.ts'
 import { NotNow, NotYet, type Outside, PATIENCE } from './outside.ts'
@@ -14,8 +15,6 @@ const LEASE = (2 * PATIENCE) / 1000
 const REST = 5
 /** Milliseconds between looks into the outbox when nobody wakes the relay. */
 const INTERVAL = 1_000
-/** How much is kept of a stack, in characters. */
-const STACK = 4_000
 
 /**
  * Hands the events of one module over to one system outside, each when those before it of its key have been accepted. Every
@@ -82,7 +81,7 @@ export class OutsideRelay {
       this.#log.warn(about, 'a system outside cannot be used; its events wait in the outbox')
       return { kind: 'later', seconds: REST }
     }
-    const failure = { at: new Date().toISOString(), message: error.message, stack: (error.stack ?? '').slice(0, STACK) }
+    const failure = failureOf(error)
     const pause = this.outside.pauses[attempts - 1]
     if (pause === undefined) {
       this.#log.error(about, 'an event was not accepted, is dead, and holds back its key: see `seam events`')

@@ -2,7 +2,7 @@ import { BadInput, CallFailed, DeadlineExceeded, SeamError } from '../../../kit/
 import type { Gate } from '../../admission.ts'
 import type { Codec } from '../../codec.ts'
 import { type Caller, RequestContext, type Waiter } from '../../request-context.ts'
-import type { Span } from '../../tracing/tracer.ts'
+import { type Span, tracing } from '../../tracing/tracer.ts'
 import type { Target } from '../target.ts'
 import { MAX_OUTPUT } from '../wire.ts'
 import { answerLine, errorLine, type ReceivedCall } from './lines-of-calls.ts'
@@ -49,9 +49,10 @@ export class ServedCall implements Waiter {
   run(): void {
     const { procedure, input, context } = this
     this.batch.began(this.index, context)
-    this.span = context.begin(`${procedure.module}.${procedure.name}`, 'server', {
-      'seam.request_id': context.requestId,
-    })
+    if (tracing.tracer)
+      this.span = context.begin(`${procedure.module}.${procedure.name}`, 'server', {
+        'seam.request_id': context.requestId,
+      })
     context.await(this)
     context.run(async () => {
       try {

@@ -128,7 +128,7 @@ const nonsense: Record<string, [Answer, new (...args: never[]) => SeamError]> = 
   'an error that is null': [failure(null), Unavailable],
   'an error that is a list': [failure([]), Unavailable],
   'another shape': [result({ dollars: 1 }), CallFailed],
-  'more than the contract says': [result({ cents: 1, secret: 2 }), CallFailed],
+  'more than the contract says, and not what it says': [result({ cents: '1', secret: 2 }), CallFailed],
   'a number that is a text': [result({ cents: '1' }), CallFailed],
   'an error in place of a result': [result(wire('Closed')), CallFailed],
   'an error that nobody knows': [failure(wire('Whatever')), Unavailable],
@@ -189,6 +189,11 @@ for (const [what, [answer, Expected]] of Object.entries(nonsense)) {
     t.equal(sockets.size, 0)
   })
 }
+
+t.test('what an instance of the next release says beyond the contract does not reach the caller', async (t) => {
+  const { client } = await upstream(t, result({ cents: 1, secret: 2 }))
+  t.strictSame(await client.price({ id: '1' }), { cents: 1 })
+})
 
 t.test('nonsense is no result, also where the contract allows anything', async (t) => {
   for (const answer of [text(200, 'hello'), text(200, ''), text(200, '0 {\n')]) {

@@ -1,0 +1,18 @@
+/** How many of the failures of one event are kept. */
+export const KEPT_ERRORS = 10
+/** How much is kept of a stack, in characters. */
+const STACK = 4_000
+
+/** What went wrong with an event, once. */
+export interface Failure {
+  /** ISO 8601, UTC. */
+  at: string
+  message: string
+  stack: string
+}
+
+export const failureOf = ({ message, stack = '' }: Error): Failure => ({
+  at: new Date().toISOString(),
+  message,
+  stack: stack.slice(0, STACK),
+})
