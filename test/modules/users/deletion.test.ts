@@ -62,8 +62,7 @@ t.test('posts are counted', async (t) => {
       const [event] = await tx`
       insert into posts.outbox (id, name, version, key, sequence, data)
       values (gen_random_uuid(), ${name}, 1, ${row!.key}, 1, ${tx.json(data as never)}) returning id`
-      await tx`insert into posts.outbox_deliveries (event_id, subscriber) values (${event!.id}, 'users')`
-      await tx`notify seam_outbox_posts`
+      await tx`insert into posts.outbox_deliveries (event_id, subscriber, place, after) values (${event!.id}, 'users', 1, 0)`
     })
   const postId = '01900000-0000-7000-8000-000000000000'
   const count = async () => (await api.get(`/api/users/${ada.id}`)).body.data.postCount
