@@ -45,7 +45,7 @@ t.test('without a task, or with one that nobody has, it lists those that there a
   for (const { code, out } of [none, elsewhere]) t.match([code, out], [1, ''])
   t.match(
     none.err,
-    /^Which task\?\n {2}npm run seam -- events list\|show\|redrive\|discard … +\S.*\.\n {2}npm run seam -- grant <email> <role> +\S.*\.\n/,
+    /^Which task\?\n {2}npm run seam -- events list\|show\|redrive\|discard\|replay … +\S.*\.\n {2}npm run seam -- grant <email> <role> +\S.*\.\n/,
   )
   t.match(elsewhere.err, 'There is no task "grant" here (MODULES).')
 })
