@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const root = join(import.meta.dirname, '..')
@@ -9,9 +10,11 @@ const bin = join(root, 'node_modules/.bin')
 const children = new Set<ChildProcess>()
 
 interface Options {
-  /** Seconds after which the program is ended. */
+  /** Seconds after which the program is ended; with `onLine`, seconds without a line. */
   readonly limit: number
   readonly env?: Record<string, string>
+  /** What it reads (default: nothing). */
+  readonly input?: Readable
   /** Gets each line of both streams instead of their being collected. */
   readonly onLine?: (line: string) => void
 }
@@ -20,27 +23,33 @@ interface Options {
 export async function run(
   program: string,
   args: readonly string[],
-  { limit, env, onLine }: Options,
+  { limit, env, input, onLine }: Options,
 ): Promise<{ code: number; output: string }> {
   const child = spawn(join(bin, program), args, {
     cwd: root,
     env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [input ? 'pipe' : 'ignore', 'pipe', 'pipe'],
     detached: true,
   })
   children.add(child)
   let output = ''
-  const streams = [child.stdout!, child.stderr!]
-  for (const stream of streams)
-    if (onLine) createInterface({ input: stream }).on('line', onLine)
-    else stream.on('data', (chunk: Buffer) => (output += chunk))
-
   const timer = setTimeout(() => {
-    const why = `${program} was ended: it ran for ${limit} seconds.`
+    const why = `${program} was ended: ${onLine ? 'it was silent' : 'it ran'} for ${limit} seconds.`
     if (onLine) onLine(why)
     else output += `\n${why}`
     void end(child)
   }, limit * 1000)
+  const streams = [child.stdout!, child.stderr!]
+  for (const stream of streams)
+    if (onLine)
+      createInterface({ input: stream }).on('line', (line) => {
+        timer.refresh()
+        onLine(line)
+      })
+    else stream.on('data', (chunk: Buffer) => (output += chunk))
+  // Who has ended reads no more.
+  if (input) input.pipe(child.stdin!).on('error', () => {})
+
   const closed = new Promise((resolve) => child.once('close', resolve))
   try {
     const [code] = await once(child, 'exit')

@@ -1,4 +1,4 @@
-import pLimit from 'p-limit'
+import { PassThrough } from 'node:stream'
 import { run } from './run.ts'
 
 /** A test file and what became of it. */
@@ -11,51 +11,73 @@ export interface TestFile {
   readonly time: number
 }
 
-/** Seconds that one file may take. */
-const LIMIT = 240
+/** Seconds that a process may say nothing. */
+const SILENCE = 240
 
-/**
- * Runs test files, each in a process of its own, some at a time, and prints a line a file; of one that failed, also whatever
- * it said that is not `ok`. Node runs them directly: the loader of `tap run`, which notes what each file imports, doubles the
- * time that imports take, since it keeps Node from using its cache of compiled code.
- */
-export async function runTestFiles(
-  names: readonly string[],
-  options: { jobs: number; env: Record<string, string>; print: (line: string) => void },
-): Promise<TestFile[]> {
-  const limit = pLimit(options.jobs)
-  return Promise.all(names.map((name) => limit(() => runTestFile(name, options))))
+interface Options {
+  /** Processes, each of which takes the next file when it is done with one. */
+  readonly workers: number
+  readonly env: Record<string, string>
+  readonly print: (line: string) => void
 }
 
-async function runTestFile(
-  name: string,
-  { env, print }: { env: Record<string, string>; print: (line: string) => void },
-): Promise<TestFile> {
-  const began = performance.now()
+/**
+ * Runs test files and prints a line a file; of one that failed, also whatever it said that is not `ok`. See test-worker.ts
+ * for what runs them.
+ */
+export async function runTestFiles(names: readonly string[], options: Options): Promise<TestFile[]> {
+  const left = [...names]
+  const files: TestFile[] = []
+  const work = async () => {
+    while (left.length > 0) files.push(...(await runInOneProcess(left, options)))
+  }
+  await Promise.all(Array.from({ length: options.workers }, work))
+  return files
+}
+
+/** Runs the next files, until none is left or one has failed: what that left behind would be in the way of the others. */
+async function runInOneProcess(left: string[], { env, print }: Options): Promise<TestFile[]> {
+  const files: TestFile[] = []
+  const input = new PassThrough()
   const lines: string[] = []
-  const { code } = await run('node', ['--import', './test/support/no-domains.ts', name], {
-    limit: LIMIT,
+  let name: string | undefined
+  let began = 0
+
+  const next = () => {
+    name = files.at(-1)?.failed ? undefined : left.shift()
+    began = performance.now()
+    lines.length = 0
+    if (name === undefined) input.end()
+    else input.write(`${name}\n`)
+  }
+  const done = (file: string, passed: number, failed: number) => {
+    const time = performance.now() - began
+    files.push({ name: file, passed, failed, time })
+    print(`  ${failed === 0 ? 'ok  ' : 'FAIL'} ${seconds(time)}  ${file}`)
+    if (failed > 0) for (const line of lines) if (!NOISE.test(line)) print(`      ${line}`)
+  }
+  const hear = (line: string) => {
+    lines.push(line)
+    const { passed, failed } = JSON.parse(/^# done (.*)$/.exec(line)?.[1] ?? '{}')
+    if (name === undefined || passed === undefined) return
+    done(name, passed, passed + failed > 0 ? failed : 1)
+    next()
+  }
+
+  next()
+  const { code } = await run('node', ['--import', './test/support/no-domains.ts', 'scripts/test-worker.ts'], {
+    limit: SILENCE,
     env: { TAP_TIMEOUT: '120', ...env },
-    onLine: (line) => lines.push(line),
+    input,
+    onLine: hear,
   })
-  const time = performance.now() - began
-  const { passed, failed } = count(lines, code)
-  print(`  ${failed === 0 ? 'ok  ' : 'FAIL'} ${seconds(time)}  ${name}`)
-  if (failed > 0) for (const line of lines) if (!NOISE.test(line)) print(`      ${line}`)
-  return { name, passed, failed, time }
+  if (name !== undefined) done(name, 0, 1)
+  else if (code !== 0 && files.every(({ failed }) => failed === 0)) done('what ran in one process with it', 0, 1)
+  return files
 }
 
 /** What says that all is well, in the Test Anything Protocol. */
-const NOISE = /^\s*(ok \d+\b.*|\d+\.\.\d+\b.*|# (Subtest|time).*|TAP version \d+)?$/
-
-function count(lines: readonly string[], code: number): { passed: number; failed: number } {
-  // tap ends with its counts: # { total: 4, pass: 1, fail: 1, todo: 1, skip: 1 }
-  const totals = lines.findLast((line) => line.startsWith('# { total: ')) ?? ''
-  const of = (name: string) => Number(new RegExp(` ${name}: (\\d+)`).exec(totals)?.[1] ?? 0)
-  const failed = of('fail') + of('skip') + of('todo')
-  const good = failed > 0 || (code === 0 && of('pass') > 0)
-  return { passed: of('pass'), failed: good ? failed : 1 }
-}
+const NOISE = /^\s*(ok \d+\b.*|\d+\.\.\d+\b.*|# (Subtest|time|done).*|TAP version \d+)?$/
 
 /** Milliseconds as seconds, right-aligned. */
 export const seconds = (time: number): string => `${(time / 1000).toFixed(1).padStart(6)} s`

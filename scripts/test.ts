@@ -146,20 +146,20 @@ async function forgetAtPowerFailure(url: string): Promise<void> {
 const MEASURED = 'test/resilience/**/*.test.ts'
 /** The longest files. They begin, so that none of them runs alone at the end. */
 const LONG = 'test/{topology,permissions}/**/*.test.ts'
-/** Test files that run side by side otherwise: more than there are cores, since half of the time each of them waits. */
-const JOBS = 3
+/** Processes that run the others: more than there are cores, since half of the time each of them waits. */
+const WORKERS = 3
 
 /** Runs the named files, or all. */
 async function test(env: Record<string, string>): Promise<TestFile[]> {
   const named = process.argv.slice(2)
-  if (named.length > 0) return runTestFiles(named, { jobs: JOBS, env, print })
+  if (named.length > 0) return runTestFiles(named, { workers: WORKERS, env, print })
   const measured = globSync(MEASURED).sort()
   const sideBySide = new Set([...globSync(LONG).sort(), ...globSync('test/**/*.test.ts').sort()]).difference(
     new Set(measured),
   )
   return [
-    ...(await runTestFiles([...sideBySide], { jobs: JOBS, env, print })),
-    ...(await runTestFiles(measured, { jobs: 1, env, print })),
+    ...(await runTestFiles([...sideBySide], { workers: WORKERS, env, print })),
+    ...(await runTestFiles(measured, { workers: 1, env, print })),
   ]
 }
 
