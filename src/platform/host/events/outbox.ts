@@ -6,6 +6,7 @@ import { codecOf } from '../codec.ts'
 import { RequestContext } from '../request-context.ts'
 import { type Span, spanBelow } from '../tracing/tracer.ts'
 import { type Delivery, type DeliveryId, deliveryOf } from './delivery.ts'
+import { LONGEST } from './unreadable.ts'
 
 /** A module that is told of an event. */
 export interface Subscriber {
@@ -21,7 +22,7 @@ export interface Subscriber {
  * from a row that stays locked until the commit, so events of one key are numbered in the order in which they are
  * committed.
  *
- * @throws {BadInput} when the data does not have the event's shape
+ * @throws {BadInput} when the data does not have the event's shape, or its key is longer than 500 characters
  */
 export async function publish(
   tx: Transaction,
@@ -77,9 +78,10 @@ function recorded(
   span: Span | undefined,
 ) {
   const faults = codecOf(event.data).faults(data)
+  const key = String((data as Record<string, unknown>)?.[event.key])
+  if (key.length > LONGEST) faults.push({ path: `/${event.key}`, message: `is longer than ${LONGEST} characters` })
   if (faults.length > 0)
     throw new BadInput(event.module, faults, `The event ${event.name} was published with bad data.`)
-  const key = String((data as Record<string, unknown>)[event.key])
   const context = RequestContext.current()
   const id = newId()
   const inOrder = subscribers.filter(({ unordered }) => !unordered)

@@ -78,14 +78,14 @@ t.test('an event goes with its transaction: rolled back, it leaves no row and no
 t.test('bad data rolls the transaction back, and the error has the path of each fault', async (t) => {
   const publishing = db.transaction(async (tx) => {
     await publish(tx, event, { key: 'k', n: 1 }, SUBSCRIBERS)
-    await publish(tx, event, { key: 'k', n: 'one', more: true }, SUBSCRIBERS)
+    await publish(tx, event, { key: 'k'.repeat(501), n: 'one', more: true }, SUBSCRIBERS)
   })
   const error = await publishing.then(
     () => t.fail('it was published'),
     (error) => error,
   )
   t.type(error, BadInput)
-  t.same(error.details.errors.map(({ path }: { path: string }) => path).sort(), ['/more', '/n'])
+  t.same(error.details.errors.map(({ path }: { path: string }) => path).sort(), ['/key', '/more', '/n'])
   t.match(error.message, /thing\.happened/)
   t.equal((await sql`select from outbox`).length, 0)
 })
