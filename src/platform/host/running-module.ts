@@ -230,8 +230,13 @@ export class RunningModule {
   /** The module's own events, each with those who are told of it. */
   get #subscribed(): Subscribed[] {
     return Object.values(this.manifest.contract.events).flatMap((event) =>
-      this.#placement.subscribersOf(event).map((subscriber) => ({ event: event.name, subscriber })),
+      this.#subscribersOf(event).map((subscriber) => ({ event: event.name, subscriber })),
     )
+  }
+
+  #subscribersOf(event: EventType): Subscribed['subscriber'][] {
+    const outside = this.#outside.filter(({ outside }) => outside.wants(event.name))
+    return [...this.#placement.subscribersOf(event), ...outside.map(({ outside: { name } }) => ({ name }))]
   }
 
   /** There is something new in the outbox. */
@@ -250,10 +255,6 @@ export class RunningModule {
 
   #services(manifest: Manifest, around: Surroundings, log: FastifyBaseLogger): ModuleServices {
     const { contract, settings } = manifest
-    const subscribersOf = (event: EventType) => [
-      ...around.placement.subscribersOf(event),
-      ...around.outside.filter((system) => system.wants(event.name)).map(({ name }) => ({ name })),
-    ]
     return {
       settings: settingsOf(settings, around.settings),
       db: this.#database.db,
@@ -280,11 +281,11 @@ export class RunningModule {
         this.#handle(event as ContractEvent, handle)
       },
       publish: async (tx: Transaction, event: EventType, data: unknown) => {
-        await publish(tx, event as ContractEvent, data, subscribersOf(event))
+        await publish(tx, event as ContractEvent, data, this.#subscribersOf(event))
         afterCommit(tx, () => this.#wakeRelays())
       },
       publishWith: async (write: SQLWrapper, event: EventType, data: unknown) => {
-        const subscribers = subscribersOf(event)
+        const subscribers = this.#subscribersOf(event)
         const rows = await publishWith(this.#database.db, write, event as ContractEvent, data, subscribers)
         this.#wakeRelays()
         return rows
