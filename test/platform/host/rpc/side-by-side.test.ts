@@ -7,6 +7,7 @@ import { createServer } from '../../../../src/platform/host/http/server.ts'
 import { systemTokens } from '../../../../src/platform/host/identity/tokens.ts'
 import { CallStatistics } from '../../../../src/platform/host/rpc/call-stats.ts'
 import { createClient } from '../../../../src/platform/host/rpc/client.ts'
+import { GRPC_OFFSET } from '../../../../src/platform/host/rpc/grpc/address.ts'
 import { GrpcServer } from '../../../../src/platform/host/rpc/grpc/server.ts'
 import { serveProcedures } from '../../../../src/platform/host/rpc/http/server.ts'
 import { Procedures } from '../../../../src/platform/host/rpc/procedures.ts'
@@ -92,26 +93,23 @@ const carriers = {
       serveProcedures(server, 'shop', [offer], { procedures, tokens })
       urls.push(await server.listen({ host: '127.0.0.1', port: 0 }))
     }
-    return { urls, rpcPort: undefined }
+    return urls
   },
   async grpc(t: Test, releases: readonly Release[]) {
-    const [rpcPort] = await freePorts(1)
-    const urls: string[] = []
+    const ports = await freePorts(releases.length, GRPC_OFFSET)
     for (const [n, release] of releases.entries()) {
       const server = new GrpcServer({ procedures: proceduresOf(release), tokens })
       t.teardown(() => server.close(100))
       server.serve({ contract: contracts[release], mayCall: () => true })
-      await server.listen(`127.0.0.${n + 1}`, rpcPort!)
-      urls.push(`http://127.0.0.${n + 1}`)
+      await server.listen('127.0.0.1', ports[n]! + GRPC_OFFSET)
     }
-    return { urls, rpcPort: rpcPort! }
+    return ports.map((port) => `http://127.0.0.1:${port}`)
   },
 }
 
-for (const [rpc, serve] of Object.entries(carriers)) {
+for (const rpc of ['http', 'grpc'] as const) {
   const start = async (t: Test, ...releases: Release[]) => {
-    const { urls, rpcPort } = await serve(t, releases)
-    const { adapter, balancer, close } = remoteTo('shop', urls, { tokens, ...(rpcPort && { rpcPort }) })
+    const { adapter, balancer, close } = remoteTo('shop', await carriers[rpc](t, releases), { tokens, rpc })
     t.teardown(close)
     const own = { caller: 'till', adapter, strict: false }
     const clientOf = <C extends Contract>(contract: C) =>
