@@ -28,7 +28,7 @@ export function encodeStatus(error: SeamError): { status: StatusObject; message:
   return { status: { code, details, metadata }, message }
 }
 
-/** What grpc-js says of a method that nobody serves: an instance of Seam, then, and not something in between. */
+/** What grpc-js says of a method that nobody serves, and Seam of all methods to whom it does not believe; nothing in between does. */
 export const unimplemented = (path: string): string => `The server does not implement the method ${path}`
 
 /** The error that a status other than `OK` stands for, in the words of {@link RemoteCall}'s contract. */
