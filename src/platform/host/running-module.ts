@@ -12,7 +12,7 @@ import { afterCommit } from './data/after-commit.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import type { PoolStats } from './data/pool-stats.ts'
 import { deadEvents, discard, redrive } from './events/dead-events.ts'
-import type { Message, Receiver, Transport } from './events/delivery.ts'
+import type { Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
 import type { DeadEventsOf, HandledEventsOf } from './events/events-task.ts'
 import { giveHistory, replay, type Subscribed } from './events/history.ts'
@@ -22,8 +22,10 @@ import { deadDeliveries } from './events/outside/dead-deliveries.ts'
 import { Listening } from './events/outside/listening.ts'
 import type { Outside } from './events/outside/outside.ts'
 import { OutsideRelay } from './events/outside/outside-relay.ts'
+import { readMessage } from './events/read-message.ts'
 import { createRelay } from './events/relay.ts'
 import { Subscriber } from './events/subscriber.ts'
+import { keepUnreadable } from './events/unreadable.ts'
 import { healthContract } from './health.ts'
 import { onceIn } from './idempotency.ts'
 import { signedCursors } from './identity/cursors.ts'
@@ -71,6 +73,7 @@ export class RunningModule {
   /** What operators can have it do. */
   readonly tasks: Task[] = []
   readonly #database: ModuleDatabase
+  readonly #log: FastifyBaseLogger
   readonly #signals: Signals
   readonly #outdated: Signals
   readonly #outdating: Outdating | undefined
@@ -94,6 +97,7 @@ export class RunningModule {
     const { name } = manifest.contract
     const log = around.log.child({ module: name })
     this.manifest = manifest
+    this.#log = log
     this.#placement = around.placement
     this.#transport = around.transport
     this.#procedures = around.procedures
@@ -216,16 +220,23 @@ export class RunningModule {
     await this.#database.close()
   }
 
-  async #receive(message: Message): Promise<void> {
-    if (message.kind === 'events') await this.#subscriber.receive(message.events)
-    else await confirm(this.#database.sql, message.confirmation.subscriber, message.confirmation.deliveries)
+  async #receive(message: unknown): Promise<void> {
+    const { events, confirmation, garbage } = readMessage(this.manifest.contract.name, message)
+    if (events.length > 0) await this.#subscriber.receive(events)
+    if (confirmation) await confirm(this.#database.sql, confirmation.subscriber, confirmation.deliveries)
+    if (garbage) await keepUnreadable(garbage.event, garbage.fault, { db: this.#database.db, log: this.#log })
   }
 
   /** The module's own events, each with those who are told of it. */
   get #subscribed(): Subscribed[] {
     return Object.values(this.manifest.contract.events).flatMap((event) =>
-      this.#placement.subscribersOf(event).map((subscriber) => ({ event: event.name, subscriber })),
+      this.#subscribersOf(event).map((subscriber) => ({ event: event.name, subscriber })),
     )
+  }
+
+  #subscribersOf(event: EventType): Subscribed['subscriber'][] {
+    const outside = this.#outside.filter(({ outside }) => outside.wants(event.name))
+    return [...this.#placement.subscribersOf(event), ...outside.map(({ outside: { name } }) => ({ name }))]
   }
 
   /** There is something new in the outbox. */
@@ -244,10 +255,6 @@ export class RunningModule {
 
   #services(manifest: Manifest, around: Surroundings, log: FastifyBaseLogger): ModuleServices {
     const { contract, settings } = manifest
-    const subscribersOf = (event: EventType) => [
-      ...around.placement.subscribersOf(event),
-      ...around.outside.filter((system) => system.wants(event.name)).map(({ name }) => ({ name })),
-    ]
     return {
       settings: settingsOf(settings, around.settings),
       db: this.#database.db,
@@ -274,11 +281,11 @@ export class RunningModule {
         this.#handle(event as ContractEvent, handle)
       },
       publish: async (tx: Transaction, event: EventType, data: unknown) => {
-        await publish(tx, event as ContractEvent, data, subscribersOf(event))
+        await publish(tx, event as ContractEvent, data, this.#subscribersOf(event))
         afterCommit(tx, () => this.#wakeRelays())
       },
       publishWith: async (write: SQLWrapper, event: EventType, data: unknown) => {
-        const subscribers = subscribersOf(event)
+        const subscribers = this.#subscribersOf(event)
         const rows = await publishWith(this.#database.db, write, event as ContractEvent, data, subscribers)
         this.#wakeRelays()
         return rows

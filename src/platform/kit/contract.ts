@@ -65,7 +65,7 @@ export interface EventType<D extends TSchema = TSchema> {
   /** Unique in the system, e.g. `user.created`. */
   readonly name: string
   readonly version: number
-  /** The property of `data` whose value keeps the order: events with the same value arrive in the order they happened. */
+  /** The property of `data` whose value keeps the order: events with the same value arrive in the order they happened. At most 500 characters. */
   readonly key: string
   readonly data: D
   /** The tags of kept answers of the same module that are wrong from now on ({@link Cache}). */

@@ -144,6 +144,21 @@ export class Overloaded extends Unavailable {
   }
 }
 
+/**
+ * 503: the instances of the module that were asked do not know the procedure, as while the release that adds it is rolled out.
+ * Nothing was done.
+ */
+export class UnknownProcedure extends Unavailable {
+  override readonly name = 'UnknownProcedure'
+  override readonly code = 'UnknownProcedure'
+  override readonly message: string
+
+  constructor(module: string, procedure: string, options?: ErrorOptions) {
+    super(module, options)
+    this.message = `The module "${module}" does not offer "${procedure}" at the moment.`
+  }
+}
+
 /** 503: the module did not answer before the deadline that belongs to the request. */
 export class DeadlineExceeded extends SeamError {
   constructor(module: string, options?: ErrorOptions) {

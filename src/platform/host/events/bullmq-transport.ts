@@ -179,18 +179,17 @@ class BullTransport implements Transport {
     }
   }
 
-  async receive(module: string, handle: (message: Message) => Promise<void>): Promise<Receiver> {
+  async receive(module: string, handle: (message: unknown) => Promise<void>): Promise<Receiver> {
     const underWay = new Set<Promise<void>>()
     const worker = this.#backend.worker(module, async (job) => {
-      const handling = handle(job.data as Message)
+      const handling = handle(job.data)
       underWay.add(handling)
       await handling.finally(() => underWay.delete(handling))
     })
     worker.on('error', (error) => this.#log.warn({ err: error, module }, 'the event queue is not well'))
     worker.on('failed', (job, error) => {
-      const message = job?.data as Message | undefined
       this.#log.warn(
-        { err: error, module, message: message?.id, attempt: job?.attemptsMade },
+        { err: error, module, message: job?.id, attempt: job?.attemptsMade },
         'a message of the event queue could not be handled and will be tried again',
       )
     })

@@ -43,7 +43,7 @@ export type DeliveryId = Pick<Delivery, 'id' | 'place'>
 /** What a subscriber tells the publisher: these events have taken effect. */
 export interface Confirmation {
   subscriber: string
-  deliveries: DeliveryId[]
+  deliveries: readonly DeliveryId[]
 }
 
 /** What a module finds in its queue: events that it subscribes to, and confirmations of events that it published. */
@@ -57,8 +57,11 @@ export interface Transport {
   readonly name: string
   /** @throws when the queue cannot be reached; nothing may be lost then, so whoever sends keeps it and tries again */
   send(module: string, messages: readonly Message[]): Promise<void>
-  /** Has every message of a module's queue handled, by this process or another one. A rejection has it tried again later. */
-  receive(module: string, handle: (message: Message) => Promise<void>): Promise<Receiver>
+  /**
+   * Has every message of a module's queue handled, by this process or another one. A rejection has it tried again later.
+   * Who else can write to the queue may have put anything there.
+   */
+  receive(module: string, handle: (message: unknown) => Promise<void>): Promise<Receiver>
   /** How many messages are in a module's queue, or under way from it; undefined where that cannot be said soon. */
   waiting(module: string): Promise<number | undefined>
   /** Ends sending, within 1 s. Stop the receivers first. */

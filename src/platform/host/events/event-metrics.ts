@@ -32,8 +32,8 @@ export interface EventsOf {
 
 /**
  * Exposes what becomes of events. Read from the modules' databases when somebody scrapes, so any replica of a module says the
- * same: `seam_events_unconfirmed` and `seam_events_oldest_unconfirmed_seconds` (`module`, `subscriber`), `seam_events_waiting`
- * and `seam_events_dead` (`module`: the subscriber), and `seam_queue_messages` (`module`). Of this process alone:
+ * same: `seam_events_unconfirmed` and `seam_events_oldest_unconfirmed_seconds` (`module`, `subscriber`), `seam_events_waiting`,
+ * `seam_events_parked` and `seam_events_dead` (`module`: the subscriber), and `seam_queue_messages` (`module`). Of this process alone:
  * `seam_events_handled_total`, `seam_event_failures_total`, `seam_event_handler_seconds_total` and `seam_event_lag_seconds`
  * (`module`, `event`). A system outside that is told of events is a `subscriber` like any module, and has a `module` of its
  * name, e.g. `webhook:crm`.
@@ -97,6 +97,19 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
     })
   kept('seam_events_waiting', 'Events that wait in an inbox for their turn or for another attempt.', false)
   kept('seam_events_dead', 'Events that were tried in vain and hold back their key.', true)
+  gauge(
+    'seam_events_parked',
+    'Events in an inbox that are of a newer version than any process there knows, or of no known kind.',
+    ['module'],
+    async (gauge, { name, sql }) => {
+      // They have failed, which counts as no attempt.
+      const [row] = await sql`
+        select count(*)::int as count from (
+          select from inbox where dead_at is null and due_at is not null and attempts = 0 and errors <> '[]'
+          limit ${sql.unsafe(String(MOST))}) as parked`
+      gauge.set({ module: name }, row!.count)
+    },
+  )
 
   gauge(
     'seam_queue_messages',

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import type { Task } from '../../kit/module.ts'
 import type { DeadEvent } from './dead-events.ts'
+import { isOutside } from './outside/outside.ts'
 
 /** What can be done about the events that one subscriber could not handle: a module that is hosted here, or a system outside. */
 export interface DeadEventsOf {
@@ -15,13 +16,14 @@ export interface HandledEventsOf extends DeadEventsOf {
   /**
    * Delivers what it has published since a moment (milliseconds since 1970) to a subscriber once more.
    *
-   * @returns how many events; undefined when that module subscribes to none of its events
+   * @param to a module or a system outside, e.g. `webhook:crm`
+   * @returns how many events; undefined when that one is told of none of its events
    */
   replay(to: string, since: number): Promise<number | undefined>
 }
 
 const USAGE =
-  'Say list, show <id>, redrive <id>, redrive --all, discard <id> or replay --to <module> --since <time>; --module <name> looks at one module only.'
+  'Say list, show <id>, redrive <id>, redrive --all, discard <id> or replay --to <module or system outside> --since <time>; --module <name> looks at one module only.'
 /** Events that one list shows of each module. */
 const LISTED = 100
 
@@ -104,7 +106,10 @@ async function replay(modules: readonly HandledEventsOf[], to: string, time: str
     const count = await module.replay(to, since)
     if (count !== undefined) counts.push(count)
   }
-  if (counts.length === 0) throw new Error(`"${to}" subscribes to no event of the modules here (MODULES).`)
+  if (counts.length === 0) {
+    const variables = isOutside(to) ? 'MODULES, EVENTS_WEBHOOKS, EVENTS_AMQP_URL' : 'MODULES'
+    throw new Error(`"${to}" subscribes to no event of the modules here (${variables}).`)
+  }
   return `${counts.reduce((sum, count) => sum + count, 0)} events are replayed to "${to}".`
 }
 

@@ -13,6 +13,9 @@ export interface Failure {
 
 export const failureOf = ({ message, stack = '' }: Error): Failure => ({
   at: new Date().toISOString(),
-  message,
-  stack: stack.slice(0, STACK),
+  message: keepable(message),
+  stack: keepable(stack.slice(0, STACK)),
 })
+
+/** Without what PostgreSQL cannot keep in `jsonb`. */
+const keepable = (text: string): string => text.replaceAll('\0', '').toWellFormed()

@@ -1,4 +1,4 @@
-import type { Sql } from 'postgres'
+import type { Fragment, Sql } from 'postgres'
 import type { ContractEvent } from '../../kit/contract.ts'
 import { BadInput } from '../../kit/errors.ts'
 import { type Database, newId, type SQLWrapper, sql, type Transaction } from '../../kit/tables.ts'
@@ -6,6 +6,7 @@ import { codecOf } from '../codec.ts'
 import { RequestContext } from '../request-context.ts'
 import { type Span, spanBelow } from '../tracing/tracer.ts'
 import { type Delivery, type DeliveryId, deliveryOf } from './delivery.ts'
+import { LONGEST } from './unreadable.ts'
 
 /** A module that is told of an event. */
 export interface Subscriber {
@@ -21,7 +22,7 @@ export interface Subscriber {
  * from a row that stays locked until the commit, so events of one key are numbered in the order in which they are
  * committed.
  *
- * @throws {BadInput} when the data does not have the event's shape
+ * @throws {BadInput} when the data does not have the event's shape, or its key is longer than 500 characters
  */
 export async function publish(
   tx: Transaction,
@@ -77,9 +78,10 @@ function recorded(
   span: Span | undefined,
 ) {
   const faults = codecOf(event.data).faults(data)
+  const key = String((data as Record<string, unknown>)?.[event.key])
+  if (key.length > LONGEST) faults.push({ path: `/${event.key}`, message: `is longer than ${LONGEST} characters` })
   if (faults.length > 0)
     throw new BadInput(event.module, faults, `The event ${event.name} was published with bad data.`)
-  const key = String((data as Record<string, unknown>)[event.key])
   const context = RequestContext.current()
   const id = newId()
   const inOrder = subscribers.filter(({ unordered }) => !unordered)
@@ -121,16 +123,25 @@ export interface Due {
  */
 export async function takeDue(db: Sql, module: string, limit: number, seconds: number): Promise<Due[]> {
   // With the limit as a parameter, PostgreSQL would plan for a tenth of the table and read all of it.
+  const due = db`
+    select event_id, subscriber, place from outbox_deliveries
+    where confirmed_at is null and due_at <= now() and subscriber not like '%:%'
+    order by due_at, event_id
+    limit ${db.unsafe(String(limit))}
+    for update skip locked`
+  return take(db, module, due, db`${seconds} * power(2, least(d.attempts, 4))`)
+}
+
+/**
+ * Takes deliveries, and puts each off.
+ *
+ * @param due a query that locks them and gives `event_id`, `subscriber` and `place` of each
+ * @param seconds how long each is put off, in SQL; `d.attempts` is how often it has been taken before
+ */
+export async function take(db: Sql, module: string, due: Fragment, seconds: Fragment): Promise<Due[]> {
   const rows = await db`
-    with due as (
-      select event_id, subscriber, place from outbox_deliveries
-      where confirmed_at is null and due_at <= now() and subscriber not like '%:%'
-      order by due_at, event_id
-      limit ${db.unsafe(String(limit))}
-      for update skip locked
-    ), taken as (
-      update outbox_deliveries as d
-      set due_at = now() + make_interval(secs => ${seconds} * power(2, least(d.attempts, 4))), attempts = d.attempts + 1
+    with due as (${due}), taken as (
+      update outbox_deliveries as d set due_at = now() + make_interval(secs => ${seconds}), attempts = d.attempts + 1
       from due where d.event_id = due.event_id and d.subscriber = due.subscriber and d.place = due.place
       returning d.event_id, d.subscriber, d.place, d.after, d.attempts
     )

@@ -23,6 +23,9 @@ export interface RemoteCall {
 /** The cause of an {@link Unavailable}: nothing of the call has left this process, so that to send it again does nothing twice. */
 export class NotSent extends Error {}
 
+/** The cause of an {@link Unavailable}: the module has answered, with an error that only a later release knows. */
+export class NotUnderstood extends Error {}
+
 /** Has a call answered. Rejects with a {@link SeamError}. */
 export type Dispatch = (call: RemoteCall) => Promise<unknown>
 

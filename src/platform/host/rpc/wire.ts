@@ -10,7 +10,9 @@ import {
   Overloaded,
   type SeamError,
   Unavailable,
+  UnknownProcedure,
 } from '../../kit/errors.ts'
+import { NotUnderstood } from './remote-call.ts'
 
 /** Where procedures are served. Nothing answers below it without a valid service token. */
 export const RPC_PREFIX = '/_seam'
@@ -48,7 +50,8 @@ export function encodeError(error: SeamError): WireError {
 /** The error as it was thrown on the far side: the same class, code and details. What is not understood is {@link Unavailable}. */
 export function decodeError(contract: Contract, procedure: string, error: unknown): Error {
   if (!isWireError(error)) return new Unavailable(contract.name)
-  const declared = error.module === contract.name && Object.hasOwn(contract.errors, error.code)
+  const isOwn = error.module === contract.name
+  const declared = isOwn && Object.hasOwn(contract.errors, error.code)
   const Declared = declared ? contract.errors[error.code] : undefined
   if (Declared) return Reflect.construct(Declared, [error.details])
   switch (error.code) {
@@ -66,8 +69,13 @@ export function decodeError(contract: Contract, procedure: string, error: unknow
       return new Divergence(contract.name, procedure, error.message.replace(`${contract.name}.${procedure}: `, ''))
     case 'CallFailed':
       return new CallFailed(contract.name, procedure)
-    default:
+    case 'Unavailable':
       return new Unavailable(error.module)
+    case 'UnknownProcedure':
+      // Which procedure a module further on does not know is no matter of this caller's.
+      return isOwn ? new UnknownProcedure(error.module, procedure) : new Unavailable(error.module)
+    default:
+      return new Unavailable(error.module, { cause: new NotUnderstood(`${error.code}: ${error.message}`) })
   }
 }
 

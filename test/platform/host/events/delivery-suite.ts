@@ -1,11 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { createPostgresBackend, Queue, withBackend } from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
 import postgres from 'postgres'
 import type { Test } from 'tap'
 import { deadEvents, discard, redrive } from '../../../../src/platform/host/events/dead-events.ts'
+import { deliveryOf } from '../../../../src/platform/host/events/delivery.ts'
+import { eventsTask } from '../../../../src/platform/host/events/events-task.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import {
   alpha,
@@ -46,6 +49,14 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
       sql,
       redisUrl: state.env.REDIS_URL,
       build,
+      /** A module's queue, as anybody may write to it. */
+      queueOf: (module: string): Queue => {
+        const { DATABASE_URL, REDIS_URL } = state.env
+        if (REDIS_URL) return new Queue(module, { connection: { url: REDIS_URL }, prefix: '{seam}' })
+        const OnPostgres = withBackend(createPostgresBackend).Queue
+        const connection = { connectionString: DATABASE_URL!, max: 1 }
+        return new OnPostgres(module, { connection }) as unknown as Queue
+      },
       host: async (options?: Partial<EventHostOptions>) => {
         const host = await build(options)
         await host.start()
@@ -675,6 +686,83 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     t.equal((await system.effects('beta')).length, 0)
   })
 
+  t.test(
+    'what is in the queue and is no message is kept, shown and given up; what is sound beside it counts',
+    async (t) => {
+      const system = await start(t)
+      const logged: string[] = []
+      const host = await system.host({ hosted: ['beta'], log: logTo(logged) })
+      const publisher = await system.build({ hosted: ['alpha'] })
+      await publisher.publish('k', 1)
+      const [row] = await system.sql`
+      select id, name, version, key, sequence::int, place::int, after::int, data::text, request_id, traceparent
+      from alpha.outbox join alpha.outbox_deliveries on event_id = id and subscriber = 'beta'`
+      const sound = deliveryOf('alpha', { ...row, occurred_at: new Date().toISOString() })
+      const like = (part: object) => ({ kind: 'events', events: [{ ...sound, ...part }] })
+      const told = (confirmation: object) => ({ kind: 'confirmation', confirmation })
+      let nested: unknown = 1
+      for (let depth = 0; depth < 1_000; depth++) nested = [nested]
+      const garbage = [
+        {},
+        'a string',
+        // What PostgreSQL cannot keep is not in a queue there either.
+        ...(queue === 'redis'
+          ? [
+              'zero \0 and half a character \ud83d',
+              like({ data: { key: 'k', n: 1, text: 'zero \0' } }),
+              like({ data: { key: 'k', n: 1, 'half \ud83d': 1 } }),
+            ]
+          : []),
+        { kind: 'events', events: [{}] },
+        { kind: 'events', events: [null] },
+        { kind: 'events', events: 'many' },
+        { kind: 'of the next release' },
+        like({ data: nested }),
+        like({ key: 'k'.repeat(3_000) }),
+        like({ occurredAt: 'yesterday' }),
+        like({ after: '0' }),
+        told({ subscriber: 'beta', deliveries: [{ id: 'no UUID', place: 1 }] }),
+        told({ subscriber: ['beta'], deliveries: [{ id: sound.id, place: 1 }] }),
+        told({ subscriber: 'beta', deliveries: { 0: sound } }),
+        { kind: 'x'.repeat(2_000_000) },
+        { kind: 'events', events: [sound, { ...sound, id: 'broken' }] },
+      ]
+      const jobs = system.queueOf('beta')
+      t.teardown(() => jobs.close())
+      await jobs.addBulk(garbage.map((data) => ({ name: 'job', data, opts: { attempts: 1 } })))
+      const { db } = host.module('beta')
+      const dead = await until('the garbage', async () => {
+        const all = await deadEvents(db, { limit: 100 })
+        return all.length >= garbage.length && all
+      })
+      t.equal(dead.length, garbage.length)
+      await until('the sound event', async () => (await system.effects('beta')).length === 1)
+      await until('an empty queue', async () => (await host.transport.waiting('beta')) === 0)
+      t.equal(await jobs.getFailedCount(), 0)
+      t.equal(logged.filter((line) => line.includes('is no event, and is kept')).length, garbage.length)
+      const texts = dead.map(({ delivery }) => (delivery.data as { unreadable: string }).unreadable)
+      t.ok(texts.includes('{}'))
+      t.match(
+        texts.find((text) => text.includes('"broken"')),
+        /^\{"kind":"events","events":\[\{"id":"broken"[^[]*$/,
+        'without the sound one',
+      )
+      t.equal(Math.max(...texts.map((text) => text.length)), 1_000_000, 'what is endless is cut')
+      t.match(dead, Array(garbage.length).fill({ delivery: { publisher: 'queue:beta', name: 'unreadable' } }))
+
+      await jobs.add('job', {})
+      const task = eventsTask([host.handledEventsOf('beta')])
+      const { id } = dead[texts.indexOf('{}')]!.delivery
+      await until('the same again', async () => (await deadEvents(db, { limit: 1, id }))[0]!.attempts === 2)
+      t.match(await task.run(['list']), `${id}  unreadable v0 at beta`)
+      t.equal(await redrive(db, id), 1)
+      await until('its second death', async () => (await deadEvents(db, { limit: 1, id }))[0])
+      for (const { delivery } of dead) await task.run(['discard', delivery.id])
+      t.equal(await task.run(['list']), 'No event is dead.')
+      t.same([...(await system.sql`select * from beta.inbox`)], [])
+    },
+  )
+
   t.test('an unconfirmed delivery is sent again after its deadline, and has no second effect', async (t) => {
     const system = await start(t)
     const host = await system.host()
@@ -752,6 +840,8 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     const context = new RequestContext({ requestId: 'r-1', traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` })
     await context.run(() => host.publish('k', 1))
     context.end()
+    // Those that come together share a shorter one.
+    await until('the first', () => seen.length === 1)
     await host.publish('k', 2)
     await until('both', () => seen.length === 2)
     const [first, second] = seen[0]!.requestId === 'r-1' ? seen : seen.toReversed()

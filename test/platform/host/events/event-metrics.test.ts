@@ -53,6 +53,18 @@ t.test('events are seen from the outbox to their effect, or to their death', asy
   t.ok((await value('seam_event_handler_seconds_total', handler))! > 0)
 })
 
+t.test('an event of a newer version is parked, one that waits for its turn or its next attempt is not', async (t) => {
+  const parked = () => value('seam_events_parked', 'module="beta"')
+  t.equal(await parked(), 0)
+  await host.module('alpha').db.execute(`
+    with made as (
+      insert into outbox (id, name, version, key, sequence, data)
+      values (uuidv7(), 'thing.happened', 2, 'new', 1, '{}') returning id)
+    insert into outbox_deliveries (event_id, subscriber, place, after) select id, 'beta', 1, 0 from made`)
+  await until('the newer one', async () => (await parked()) === 1)
+  t.equal(await value('seam_events_waiting', 'module="beta"'), 2)
+})
+
 t.test('a database that does not answer costs its own metrics, and no more than a second', async (t) => {
   const silent = Object.assign(() => new Promise(() => {}), { unsafe: (text: string) => text })
   const registry = new Registry()

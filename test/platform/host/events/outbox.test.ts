@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import postgres, { type Sql } from 'postgres'
+import postgres from 'postgres'
 import t from 'tap'
 import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
 import { migrate } from '../../../../src/platform/host/data/migrate.ts'
@@ -78,14 +78,14 @@ t.test('an event goes with its transaction: rolled back, it leaves no row and no
 t.test('bad data rolls the transaction back, and the error has the path of each fault', async (t) => {
   const publishing = db.transaction(async (tx) => {
     await publish(tx, event, { key: 'k', n: 1 }, SUBSCRIBERS)
-    await publish(tx, event, { key: 'k', n: 'one', more: true }, SUBSCRIBERS)
+    await publish(tx, event, { key: 'k'.repeat(501), n: 'one', more: true }, SUBSCRIBERS)
   })
   const error = await publishing.then(
     () => t.fail('it was published'),
     (error) => error,
   )
   t.type(error, BadInput)
-  t.same(error.details.errors.map(({ path }: { path: string }) => path).sort(), ['/more', '/n'])
+  t.same(error.details.errors.map(({ path }: { path: string }) => path).sort(), ['/key', '/more', '/n'])
   t.match(error.message, /thing\.happened/)
   t.equal((await sql`select from outbox`).length, 0)
 })
@@ -307,30 +307,23 @@ t.test('looking for what is due reads no more than that, however much history th
   await owner`analyze alpha.outbox, alpha.outbox_deliveries`
   await owner.end()
 
-  const explained: string[] = []
-  const explaining = ((strings: TemplateStringsArray, ...values: unknown[]) =>
-    sql.begin(async (tx) => {
-      const [text, ...parameters] = textOf(strings, values)
-      await tx`select set_config('plan_cache_mode', 'force_generic_plan', true)`
-      const rows = await tx.unsafe(`explain (analyze) ${text}`, parameters as never[])
-      explained.push(...rows.map((row) => row['QUERY PLAN']))
-      return []
-    })) as unknown as Sql
-  explaining.unsafe = ((text: string) => ({ raw: text })) as never
-  await takeDue(explaining, 'alpha', 200, 30)
-  const plan = explained.join('\n')
+  const statements: [string, unknown[]][] = []
+  const overheard = postgres(database.url, {
+    max: 1,
+    debug: (_connection, query, parameters) => statements.push([query, parameters]),
+    connection: { role: 'seam_alpha', search_path: 'alpha' } as Record<string, string>,
+  })
+  t.teardown(() => overheard.end())
+  t.equal((await takeDue(overheard, 'alpha', 200, 30)).length, 1)
+  const [text, parameters] = statements.find(([text]) => text.includes('with due as'))!
+  await sql`update outbox_deliveries set due_at = now() where confirmed_at is null`
+  const plan = await sql.begin(async (tx) => {
+    await tx`select set_config('plan_cache_mode', 'force_generic_plan', true)`
+    await tx.unsafe(`prepare looking as ${text}`)
+    const rows = await tx.unsafe(`explain (analyze) execute looking(${parameters.join(', ')})`)
+    await tx`deallocate looking`
+    return rows.map((row) => row['QUERY PLAN']).join('\n')
+  })
   t.notMatch(plan, /Seq Scan/, plan)
   t.match(plan, /outbox_deliveries_due/)
 })
-
-/** A tagged template as text with placeholders; what `unsafe` made goes in as it is. */
-function textOf(strings: TemplateStringsArray, values: unknown[]): [string, ...unknown[]] {
-  const parameters: unknown[] = []
-  const text = strings.reduce((text, part, i) => {
-    const value = values[i - 1]
-    if (typeof value === 'object' && value !== null && 'raw' in value) return `${text}${value.raw}${part}`
-    parameters.push(value)
-    return `${text}$${parameters.length}::float8${part}`
-  })
-  return [text, ...parameters]
-}

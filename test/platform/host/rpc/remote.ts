@@ -14,15 +14,22 @@ import { stack } from '../../../../src/platform/host/rpc/stack.ts'
  * Calls to one module at these addresses, with all that an application puts around them.
  *
  * @param options.faults as in `FAULTS`
+ * @param options.rpc calls go by gRPC, to the port that follows from each address
  * @param options.rpcPort calls go by gRPC, to this port of each address
  */
 export function remoteTo(
   module: string,
   urls: readonly string[],
-  options: { tokens: SystemTokens; strict?: boolean; rpcPort?: number; faults?: string | undefined },
+  options: {
+    tokens: SystemTokens
+    strict?: boolean
+    rpc?: 'http' | 'grpc'
+    rpcPort?: number
+    faults?: string | undefined
+  },
 ) {
-  const { tokens, strict, rpcPort } = options
-  const network = rpcPort === undefined ? new HttpTransport({ tokens }) : new GrpcTransport({ tokens, rpcPort })
+  const { tokens, strict, rpcPort, rpc = rpcPort === undefined ? 'http' : 'grpc' } = options
+  const network = rpc === 'http' ? new HttpTransport({ tokens }) : new GrpcTransport({ tokens, rpcPort })
   const plan = options.faults && new FaultPlan({ rules: readRules(options.faults), seed: 1 })
   const transport = plan ? new FaultyTransport(network, plan) : network
   const balancer = new Balancer(staticDiscovery(new Map([[module, urls]])))

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { ExternalEvent } from '../../../kit/external.ts'
 import type { Delivery } from '../delivery.ts'
+import { canBeKept, LONGEST, unreadable, uuidOf } from '../unreadable.ts'
 
 /** A message as it came from a queue. */
 export interface Incoming {
@@ -12,11 +12,6 @@ export interface Incoming {
     type?: unknown
   }
 }
-
-/** Longer keys and names fit in no index. */
-const LONGEST = 500
-/** What PostgreSQL cannot keep in `jsonb`: zero bytes, and halves of characters. */
-const UNKEPT = /(?<!\\)(\\\\)*\\u(0000|d[89a-f]..)/i
 
 /**
  * Reads a message as an event: a CloudEvent in either mode, or JSON with the properties `message_id` and `type`. The type may
@@ -41,8 +36,8 @@ export function readIncoming(
   const fault =
     body === undefined || data === undefined
       ? 'It is not JSON.'
-      : UNKEPT.test(JSON.stringify(data))
-        ? 'It has characters that cannot be kept.'
+      : !canBeKept(data)
+        ? 'It has characters that cannot be kept, or is nested too deep.'
         : id === undefined
           ? 'It has no id, so nobody could say whether it has come before.'
           : type === undefined
@@ -50,25 +45,29 @@ export function readIncoming(
             : keyOf(declared, data).length > LONGEST
               ? 'Its key is too long.'
               : undefined
-  const source = textOf(attributes.source) ?? ''
-  const unique = fault === undefined ? uuidOf(queue, source, id!) : uuidOf(queue, text)
   const time = textOf(attributes.time)
-  const event = {
-    id: unique,
-    publisher: `amqp:${queue}`,
+  const about = {
     name: type ?? 'unreadable',
     version: declared?.version ?? 0,
-    key: fault === undefined ? keyOf(declared, data) : unique,
+    occurredAt: new Date(time && !Number.isNaN(Date.parse(time)) ? time : Date.now()).toISOString(),
+    traceparent: textOf(attributes.traceparent ?? properties.headers?.traceparent) ?? null,
+  }
+  const publisher = `amqp:${queue}`
+  if (fault !== undefined) return { event: { ...unreadable(publisher, asText(content)), ...about }, fault }
+  const source = textOf(attributes.source) ?? ''
+  const event = {
+    id: uuidOf(queue, source, id!),
+    publisher,
+    key: keyOf(declared, data),
     sequence: 1,
     place: 1,
     // A queue of somebody else's says nothing of what came before.
     after: null,
-    occurredAt: new Date(time && !Number.isNaN(Date.parse(time)) ? time : Date.now()).toISOString(),
-    data: fault === undefined ? data : { unreadable: asText(content) },
+    data,
     requestId: null,
-    traceparent: textOf(attributes.traceparent ?? properties.headers?.traceparent) ?? null,
+    ...about,
   }
-  return fault === undefined ? { event } : { event, fault }
+  return { event }
 }
 
 function headersOf({ headers }: Incoming['properties']): Record<string, unknown> {
@@ -99,10 +98,4 @@ const keyOf = (event: ExternalEvent | undefined, data: unknown): string =>
 function asText(content: Buffer): string {
   const text = content.toString()
   return Buffer.from(text).equals(content) && !text.includes('\0') ? text : `base64:${content.toString('base64')}`
-}
-
-/** A UUID of version 8 that follows from the parts alone. */
-function uuidOf(...parts: string[]): string {
-  const hash = createHash('sha256').update(JSON.stringify(parts)).digest('hex')
-  return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-8${hash.slice(13, 16)}-8${hash.slice(17, 20)}-${hash.slice(20, 32)}`
 }

@@ -2,8 +2,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { ExternalEvent } from '../../../kit/external.ts'
 import type { Database } from '../../../kit/tables.ts'
 import type { Receiver } from '../delivery.ts'
-import { keepFailed } from '../inbox.ts'
 import type { Subscriber } from '../subscriber.ts'
+import { keepUnreadable } from '../unreadable.ts'
 import { type Incoming, readIncoming } from './incoming.ts'
 
 interface Around {
@@ -45,7 +45,6 @@ export class Listening {
   async #handle(queue: string, events: readonly ExternalEvent[], message: Incoming): Promise<void> {
     const { event, fault } = readIncoming(queue, events, message)
     if (fault === undefined) return this.#around.subscriber.receive([event])
-    this.#around.log.error({ event: event.id, queue, fault }, 'a message is no event, and is kept: see `seam events`')
-    await keepFailed(this.#around.db, event, { at: new Date().toISOString(), message: fault, stack: '' }, 'never')
+    await keepUnreadable(event, fault, this.#around)
   }
 }

@@ -5,8 +5,8 @@ import { Sweep } from '../../sweep.ts'
 import { spanBelow } from '../../tracing/tracer.ts'
 import type { HandlerStats } from '../event-metrics.ts'
 import { failureOf } from '../failure.ts'
-import { confirm } from '../outbox.ts'
-import { type Next, notAccepted, type Taken, takeDueTo } from './handing-over.ts'
+import { confirm, type Due } from '../outbox.ts'
+import { type Next, notAccepted, takeDueTo } from './handing-over.ts'
 import { NotNow, NotYet, type Outside, PATIENCE } from './outside.ts'
 
 /** Seconds for which an event that is being handed over belongs to the process that does so: longer than that can take. */
@@ -54,7 +54,7 @@ export class OutsideRelay {
     }
   }
 
-  async #handOver({ event, attempts }: Taken): Promise<'accepted' | Next> {
+  async #handOver({ event, attempts }: Pick<Due, 'event' | 'attempts'>): Promise<'accepted' | Next> {
     const stats = this.#statsOf(event.name)
     const began = performance.now()
     const subscriber = this.outside.name
@@ -75,7 +75,7 @@ export class OutsideRelay {
     }
   }
 
-  #nextOf(error: Error, { event, attempts }: Taken): Next {
+  #nextOf(error: Error, { event, attempts }: Pick<Due, 'event' | 'attempts'>): Next {
     const about = { err: error, event: event.id, name: event.name, key: event.key, attempt: attempts }
     if (error instanceof NotNow) {
       this.#log.warn(about, 'a system outside cannot be used; its events wait in the outbox')

@@ -19,7 +19,7 @@ import { LARGER } from './limits.ts'
 import { textOf } from './metadata.ts'
 import { type IncomingCall, type Refusal, ServedCall, type ServedProcedure } from './served-call.ts'
 import { serviceOf } from './service.ts'
-import { encodeStatus } from './status.ts'
+import { encodeStatus, unimplemented } from './status.ts'
 
 const OPTIONS = {
   'grpc.max_receive_message_length': LARGER * MAX_INPUT,
@@ -49,7 +49,7 @@ export class GrpcServer {
         start: (next) =>
           next({
             onReceiveMetadata: (metadata, pass) =>
-              this.#callerOf(path, metadata) ? pass(metadata) : call.sendStatus(unimplemented(path)),
+              this.#callerOf(path, metadata) ? pass(metadata) : call.sendStatus(notServed(path)),
           }),
       })
     this.#server = new Server({ ...OPTIONS, interceptors: [guard] })
@@ -112,7 +112,7 @@ export class GrpcServer {
   #handle(procedure: ServedProcedure, call: IncomingCall): void {
     const { method, module, gate } = procedure
     const caller = this.#callerOf(method.path, call.metadata)
-    if (!caller) call.emit('error', unimplemented(method.path))
+    if (!caller) call.emit('error', notServed(method.path))
     else if (gate?.enter() === false) call.emit('error', encodeStatus(new Overloaded(module)).status)
     else new ServedCall(procedure, call, caller).run()
   }
@@ -129,8 +129,8 @@ export class GrpcServer {
 }
 
 /** What grpc-js answers for a method that nobody serves, to the letter: it does not encode the message of that status. */
-function unimplemented(path: string): Refusal {
-  const details = `The server does not implement the method ${path}`
+function notServed(path: string): Refusal {
+  const details = unimplemented(path)
   const metadata = new Metadata()
   metadata.set('grpc-message', details)
   return { code: status.UNIMPLEMENTED, details, metadata }

@@ -1,10 +1,11 @@
 import { Metadata, type StatusObject, status } from '@grpc/grpc-js'
 import protobuf from 'protobufjs/minimal.js'
 import type { Contract } from '../../../kit/contract.ts'
-import { BadInput, DeadlineExceeded, type SeamError, Unavailable } from '../../../kit/errors.ts'
+import { BadInput, DeadlineExceeded, type SeamError, Unavailable, UnknownProcedure } from '../../../kit/errors.ts'
 import type { RemoteCall } from '../remote-call.ts'
 import { decodeError, encodeError } from '../wire.ts'
 import { ERROR_METADATA } from './metadata.ts'
+import { serviceOf } from './service.ts'
 import { grpcStatus } from './status-codes.ts'
 
 /** The most that goes into metadata, in bytes: gRPC implementations refuse more than 8 KiB of metadata. */
@@ -26,6 +27,9 @@ export function encodeStatus(error: SeamError): { status: StatusObject; message:
   const message = fits ? undefined : (protobuf.Writer.create().uint32(ERROR_TAG).string(json).finish() as Buffer)
   return { status: { code, details, metadata }, message }
 }
+
+/** What grpc-js says of a method that nobody serves, and Seam of all methods to whom it does not believe; nothing in between does. */
+export const unimplemented = (path: string): string => `The server does not implement the method ${path}`
 
 /** The error that a status other than `OK` stands for, in the words of {@link RemoteCall}'s contract. */
 export function decodeStatus(
@@ -59,6 +63,8 @@ function errorIn(message: Buffer | undefined): string | undefined {
  */
 function errorOf(contract: Contract, procedure: string, code: number, details: string, cause: Error): Error {
   if (code === status.DEADLINE_EXCEEDED) return new DeadlineExceeded(contract.name, { cause })
+  if (details === unimplemented(serviceOf(contract).methods[procedure]!.path))
+    return new UnknownProcedure(contract.name, procedure, { cause })
   if (!OF_APPLICATIONS.has(code)) return new Unavailable(contract.name, { cause })
   const meant = contract.procedures[procedure]!.throws.map((name) => contract.errors[name]!).filter(
     ({ shape }) => grpcStatus(shape.status) === code && !shape.details,

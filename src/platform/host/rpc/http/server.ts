@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import type { Contract } from '../../../kit/contract.ts'
-import { Overloaded, Unavailable } from '../../../kit/errors.ts'
+import { Overloaded, Unavailable, UnknownProcedure } from '../../../kit/errors.ts'
 import type { Gate } from '../../admission.ts'
 import { codecOf } from '../../codec.ts'
 import type { SystemTokens } from '../../identity/tokens.ts'
@@ -76,7 +76,8 @@ export function serveProcedures(
         const through = procedure.name.startsWith('$') ? undefined : gate
         if (through?.enter() === false) batch.answer(index, errorLine(index, new Overloaded(module)))
         else new ServedCall(procedure, call, { caller, identity: user.identity }, batch, index, through).run()
-      } else batch.answer(index, errorLine(index, new Unavailable(module)))
+      } else if (user) batch.answer(index, errorLine(index, new UnknownProcedure(module, call.procedure)))
+      else batch.answer(index, errorLine(index, new Unavailable(module)))
     }
   }
 

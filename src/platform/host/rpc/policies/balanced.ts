@@ -1,12 +1,15 @@
-import { DeadlineExceeded, SeamError } from '../../../kit/errors.ts'
+import { DeadlineExceeded, SeamError, UnknownProcedure } from '../../../kit/errors.ts'
 import { type Balancer, NobodyToAsk } from '../../balancing/balancer.ts'
 import type { Outcome } from '../../balancing/instance.ts'
-import { type Dispatch, NotSent, type RemoteCall, type Transport } from '../remote-call.ts'
+import { type Dispatch, NotSent, NotUnderstood, type RemoteCall, type Transport } from '../remote-call.ts'
+
+/** How many instances are asked for a procedure, at most, while they do not know it. */
+const ASKED = 3
 
 /**
  * Sends each call to the instance that the balancer chooses, and tells the balancer how it went. An instance that cannot be
  * reached is passed over for another one, at once and whatever the call does: what has reached nobody can do no harm, and is no
- * more work for anybody.
+ * more work for anybody. So is one that is of a release which does not know the procedure.
  */
 export function balanced({ transport, balancer }: { transport: Transport; balancer: Balancer }): Dispatch {
   const send: Dispatch = async (call) => {
@@ -20,8 +23,11 @@ export function balanced({ transport, balancer }: { transport: Transport; balanc
       return await transport.send(instance, call)
     } catch (error) {
       outcome = outcomeOf(call, error)
-      if (!hasReachedNobody(error)) throw error
-      if (!balancer.another(module, call.asked)) throw balancer.another(module) ? error : new NobodyToAsk(module)
+      const isUnknown = error instanceof UnknownProcedure && error.module === module
+      if (!isUnknown && !hasReachedNobody(error)) throw error
+      if (isUnknown && call.asked.length >= ASKED) throw error
+      if (!balancer.another(module, call.asked))
+        throw isUnknown || balancer.another(module) ? error : new NobodyToAsk(module)
     } finally {
       instance.ended(outcome, outcome === 'answered' ? performance.now() - began : undefined)
     }
@@ -35,7 +41,8 @@ const hasReachedNobody = (error: unknown): boolean => error instanceof SeamError
 function outcomeOf(call: RemoteCall, error: unknown): Outcome {
   if (!(error instanceof SeamError)) return 'failed'
   // A module further on has failed; this one is there to say so.
-  if (error.module !== call.contract.name) return 'answered'
+  if (error.module !== call.contract.name || error.cause instanceof NotUnderstood) return 'answered'
+  if (error instanceof UnknownProcedure) return 'given up'
   if (error instanceof DeadlineExceeded && performance.now() < call.context.deadline) return 'given up'
   return error.status < 500 ? 'answered' : 'failed'
 }

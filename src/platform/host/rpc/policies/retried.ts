@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Unavailable } from '../../../kit/errors.ts'
+import { Unavailable, UnknownProcedure } from '../../../kit/errors.ts'
 import { NobodyToAsk } from '../../balancing/balancer.ts'
-import type { Policy, RemoteCall } from '../remote-call.ts'
+import { NotUnderstood, type Policy, type RemoteCall } from '../remote-call.ts'
 import type { RetryBudgets } from './retry-budget.ts'
 
 /** How often a call is sent, at most, the first time included. */
@@ -47,5 +47,10 @@ export function retried(budgets: RetryBudgets): Policy {
 }
 
 function isWorthIt(call: RemoteCall, error: unknown): error is Unavailable {
-  return error instanceof Unavailable && !(error instanceof NobodyToAsk) && error.module === call.contract.name
+  const isFinal =
+    error instanceof NobodyToAsk ||
+    // Others were asked already.
+    error instanceof UnknownProcedure ||
+    (error as Error).cause instanceof NotUnderstood
+  return error instanceof Unavailable && !isFinal && error.module === call.contract.name
 }

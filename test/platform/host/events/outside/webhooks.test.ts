@@ -119,10 +119,23 @@ t.test('an endpoint says by Retry-After when it is asked again', async (t) => {
   t.match(row, { attempts: 1, is_far: true, dead_at: null })
 })
 
+t.test('what was published since a moment is posted again, under its own id', async (t) => {
+  const task = eventsTask([host.handledEventsOf('alpha')])
+  const before = requests('good').length
+  const replay = (to: string) => task.run(['replay', '--to', to, '--since', '2026-01-01'])
+  t.equal(await replay('webhook:good'), '7 events are replayed to "webhook:good".')
+  await until('all but the one that waits for its first time', () => requests('good').length === before + 6)
+  const again = requests('good')[before]!
+  t.equal(again.headers['webhook-id'], requests('good')[0]!.headers['webhook-id'])
+  await confirmed('good', 12)
+  const refusal = 'subscribes to no event of the modules here (MODULES, EVENTS_WEBHOOKS, EVENTS_AMQP_URL).'
+  for (const to of ['webhook:other', 'amqp:seam.events']) await t.rejects(replay(to), { message: `"${to}" ${refusal}` })
+})
+
 t.test('an endpoint that does not answer holds up nobody else', async (t) => {
   endpoint.replies('/bad', 'silence')
   await host.publish('silent', 8)
-  await confirmed('good', 7)
+  await confirmed('good', 13)
   t.equal((await deliveries('bad')).at(-1)!.confirmed_at, null)
 })
 

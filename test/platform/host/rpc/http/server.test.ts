@@ -189,11 +189,11 @@ t.test('the platform may ask for health, and modules may not', async (t) => {
   const { url } = await start(t, {})
   const health = line('$health', {})
   t.strictSame((await ask(url, health, { 'x-seam-service': service({ caller: 'seam' }) })).lines, ['0 {}'])
-  t.match(errorIn((await ask(url, health)).lines[0]!), { code: 'Unavailable', module: 'rpc-shelves' })
+  t.match(errorIn((await ask(url, health)).lines[0]!), { code: 'UnknownProcedure', module: 'rpc-shelves' })
   const other = await ask(url, find({ id: '1' }), { 'x-seam-service': service({ caller: 'seam' }) })
   t.match(
     errorIn(other.lines[0]!),
-    { code: 'Unavailable', module: 'rpc-shelves' },
+    { code: 'UnknownProcedure', module: 'rpc-shelves' },
     'and the platform asks for nothing else',
   )
 })
@@ -214,7 +214,8 @@ t.test('each call of a batch gets an answer of its own', async (t) => {
   const wrong = errorIn(lines[1]!)
   t.match(wrong, { module: 'rpc-shelves', code: 'BadInput' })
   t.strictSame(wrong.details.errors.map(({ path }: { path: string }) => path).sort(), ['/id', '/more'])
-  for (const n of [2, 3, 4]) t.match(errorIn(lines[n]!), { module: 'rpc-shelves', code: 'Unavailable' })
+  for (const n of [2, 4]) t.match(errorIn(lines[n]!), { module: 'rpc-shelves', code: 'UnknownProcedure' })
+  t.match(errorIn(lines[3]!), { module: 'rpc-shelves', code: 'Unavailable' })
   t.equal(lines[5], '5 {"id":"c"}')
 })
 
