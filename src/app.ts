@@ -236,16 +236,20 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     throw error
   }
 
+  const alone = config.workers === 1
   const begin = async () => {
     await Promise.all(modules.map((module) => module.prepare()))
     const urls = {
       api: await listenOn(api, config.host, config.port, 'PORT'),
-      ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
+      // Where there are several workers, their primary listens for operators, and asks them.
+      ops: alone
+        ? await listenOn(ops, config.host, config.opsPort, 'OPS_PORT')
+        : `http://${config.host}:${config.opsPort}`,
       ...(grpc && { grpc: await listenForGrpc(grpc, config) }),
     }
     await Promise.all([...modules.map((module) => module.start()), ...outside.map((system) => system.open())])
     readiness.ready = !closing
-    if (readiness.ready) await discovery.register({ port: portOf(urls.api), opsPort: portOf(urls.ops) })
+    if (readiness.ready && alone) await discovery.register({ port: portOf(urls.api), opsPort: portOf(urls.ops) })
     return urls
   }
   let starting: Promise<unknown> = Promise.resolve()

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import type { Static, TObject } from 'typebox'
 import { createAjv } from './platform/host/ajv.ts'
 import { BootError } from './platform/host/boot-error.ts'
@@ -19,6 +20,8 @@ import { moduleVariables, URLS, Variables, variablesOf } from './variables.ts'
 /** What the environment says, checked and typed. */
 export interface Config {
   readonly production: boolean
+  /** Processes that share the port of the API. */
+  readonly workers: number
   readonly placement: Placement
   readonly host: string
   readonly port: number
@@ -133,6 +136,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
 
   return Object.freeze({
     production: vars.NODE_ENV === 'production',
+    workers: vars.WORKERS === 'auto' ? availableParallelism() : Number(vars.WORKERS),
     placement: placed.placement,
     host: vars.HOST,
     port: vars.PORT,

@@ -17,6 +17,12 @@ export const Variables = Type.Object({
     default: 'development',
     description: '`production` asks for `SECRET` and drops the checks meant for development',
   }),
+  WORKERS: Type.String({
+    default: '1',
+    pattern: '^(auto|[1-9]\\d{0,2})$',
+    description: 'Processes on this machine that share the port of the API: a number, or `auto`, one for each core',
+    examples: ['auto'],
+  }),
   MODULES: Type.String({
     default: 'all',
     pattern: '^[a-z0-9-]+( *, *[a-z0-9-]+)*$',

@@ -33,6 +33,7 @@ t.test('an empty environment is the whole application on this machine', async (t
   const { placement, ...config } = readConfig({}, catalogue)
   t.strictSame(config, {
     production: false,
+    workers: 1,
     host: '127.0.0.1',
     port: 8000,
     opsPort: 9000,
@@ -67,6 +68,7 @@ t.test('every variable is read', async (t) => {
   const config = readConfig(
     {
       NODE_ENV: 'production',
+      WORKERS: '12',
       MODULES: 'users, posts',
       HOST: '0.0.0.0',
       PORT: '8100',
@@ -103,6 +105,7 @@ t.test('every variable is read', async (t) => {
   const { placement, settings, ...rest } = config
   t.strictSame(rest, {
     production: true,
+    workers: 12,
     host: '0.0.0.0',
     port: 8100,
     opsPort: 8101,
@@ -272,6 +275,7 @@ const ORIGINS = [
 /** For each variable values that it may not have. HOST may be anything. */
 const bad: Record<string, string[]> = {
   NODE_ENV: ['prod', 'Production', 'staging'],
+  WORKERS: ['0', '-1', 'all', '1.5', '1000'],
   MODULES: ['users;posts', ',', 'users,', 'Users', 'a/b'],
   PORT: ['http', '-1', '65536', '80.5', '8000 8001', 'NaN', 'true'],
   OPS_PORT: ['http', '-1', '65536', '90.5'],
