@@ -120,7 +120,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const balancer = new Balancer(discovery)
   const budgets = new RetryBudgets()
   if (placement.remote.length > 0) exposeResilience(registry, { balancer, budgets })
-  const sessions = sessionsIn(state.sessions, { secret, tokens, log })
+  const sessions = sessionsIn(state.sessions, { secret, tokens, log, notesWrites: config.replicaUrls.size > 0 })
 
   const procedures = new Procedures({ strict, log })
   const faults = config.faults && new FaultPlan(config.faults)
@@ -174,6 +174,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         amqpUrl: config.eventsOutside.amqpUrl,
         log,
         urlOf: state.urlOf,
+        replicaUrlOf: (name) => config.replicaUrls.get(name),
         clientOf,
       }),
   )
@@ -183,7 +184,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   )
   exposePools(
     registry,
-    modules.map(({ pool }) => pool),
+    modules.flatMap(({ pools }) => pools),
   )
   const eventsOf = modules.flatMap(({ handledEvents, deadDeliveries }) => [handledEvents, ...deadDeliveries])
   serveEvents(ops, eventsOf)
@@ -198,8 +199,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   try {
     const faults: string[] = []
     for (const module of modules) {
-      const { manifest, services } = module
-      const mounted = await mountModule(api, manifest, { services, sessions })
+      const { manifest, services, replica } = module
+      const mounted = await mountModule(api, manifest, { services, sessions, replica })
       faults.push(...mounted.faults, ...module.allFaults)
       claimPrefixes(api, manifest.contract, mounted.routes)
       const callers = placement.all

@@ -35,6 +35,8 @@ export interface Config {
   readonly databaseUrl: string | undefined
   /** Databases of modules that have one of their own. */
   readonly moduleDatabaseUrls: ReadonlyMap<string, string>
+  /** Read replicas, by the module whose database they follow; of all modules, wherever these run. */
+  readonly replicaUrls: ReadonlyMap<string, string>
   readonly redisUrl: string | undefined
   /** One Redis, or several nodes of a cluster; none: the cache is in memory. */
   readonly cacheRedisUrls: readonly string[]
@@ -101,11 +103,16 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
 
   const moduleUrls = new Map<string, readonly string[]>()
   const moduleDatabaseUrls = new Map<string, string>()
+  const replicaUrls = new Map<string, string>()
   for (const { contract } of catalogue) {
     const url = values[`${variable(contract.name)}_URL`]
     const database = values[`${variable(contract.name)}_DATABASE_URL`]
     if (typeof url === 'string') moduleUrls.set(contract.name, list(url))
     if (typeof database === 'string') moduleDatabaseUrls.set(contract.name, database)
+    // What follows the database of all does not follow one of a module's own.
+    const replica =
+      values[`${variable(contract.name)}_DATABASE_REPLICA_URL`] ?? (database ? undefined : vars.DATABASE_REPLICA_URL)
+    if (typeof replica === 'string') replicaUrls.set(contract.name, replica)
   }
   const { webhooks, fault } = readWebhooks(vars.EVENTS_WEBHOOKS ?? '[]')
   if (fault) faults.push(`EVENTS_WEBHOOKS is not valid: ${fault}. Example: ${example('EVENTS_WEBHOOKS', schema)}`)
@@ -146,6 +153,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     edge: vars.EDGE,
     databaseUrl: vars.DATABASE_URL,
     moduleDatabaseUrls,
+    replicaUrls,
     redisUrl: vars.REDIS_URL,
     cacheRedisUrls: addressesIn(vars.CACHE_REDIS_URL ?? vars.REDIS_URL ?? ''),
     discovery,

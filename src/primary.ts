@@ -53,7 +53,7 @@ export async function serveWithWorkers(config: Config, log: FastifyBaseLogger): 
   try {
     const { urls, runsOn } = await supervisor.start()
     await discovery.register({ port: Number(new URL(urls.api).port) || 80, opsPort: ops.port })
-    console.log(announce(config, urls, runsOn))
+    console.log(announce(config, { ...urls, ops: ops.url }, runsOn))
     giveBackMemoryAtRest()
   } catch (error) {
     // Whoever ends it while it starts need not be told that it has not started.

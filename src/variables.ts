@@ -76,6 +76,15 @@ export const Variables = Type.Object({
       examples: ['postgres://user:password@127.0.0.1:5432/seam'],
     }),
   ),
+  DATABASE_REPLICA_URL: Type.Optional(
+    Type.String({
+      pattern: POSTGRES,
+      writeOnly: true,
+      description:
+        'A replica of the PostgreSQL in `DATABASE_URL`, to read from; the same in every process (default: none)',
+      examples: ['postgres://user:password@127.0.0.1:5433/seam'],
+    }),
+  ),
   REDIS_URL: Type.Optional(
     Type.String({
       pattern: '^rediss?://\\S+$',
@@ -258,6 +267,14 @@ export const moduleVariables = (name: string, { pattern, meaning, example }: (ty
       writeOnly: true,
       description: `PostgreSQL for \`${name}\` alone (default: \`DATABASE_URL\`)`,
       examples: ['postgres://user:password@127.0.0.1:5432/other'],
+    }),
+  ),
+  [`${variable(name)}_DATABASE_REPLICA_URL`]: Type.Optional(
+    Type.String({
+      pattern: POSTGRES,
+      writeOnly: true,
+      description: `A replica of the database of \`${name}\`, to read from (default: \`DATABASE_REPLICA_URL\`, unless it has a database of its own)`,
+      examples: ['postgres://user:password@127.0.0.1:5433/other'],
     }),
   ),
 })

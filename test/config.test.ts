@@ -42,6 +42,7 @@ t.test('an empty environment is the whole application on this machine', async (t
     edge: true,
     databaseUrl: undefined,
     moduleDatabaseUrls: new Map(),
+    replicaUrls: new Map(),
     redisUrl: undefined,
     cacheRedisUrls: [],
     discovery: { kind: 'static' },
@@ -97,6 +98,8 @@ t.test('every variable is read', async (t) => {
       USERS_URL: 'http://10.0.0.2:8000',
       NOTIFICATIONS_URL: 'http://10.0.0.3:8000,http://10.0.0.4:8000',
       POSTS_DATABASE_URL: 'postgresql://posts@db2/posts',
+      DATABASE_REPLICA_URL: 'postgres://replica/seam',
+      NOTIFICATIONS_DATABASE_REPLICA_URL: 'postgres://replica3/seam',
       SMTP_URL: 'smtps://user:pass@mail:465',
       MAIL_FROM: 'hello@example.com',
     },
@@ -114,6 +117,11 @@ t.test('every variable is read', async (t) => {
     edge: false,
     databaseUrl: 'postgres://seam:p,a%20ss@db:5432/seam?sslmode=require',
     moduleDatabaseUrls: new Map([['posts', 'postgresql://posts@db2/posts']]),
+    // Not of posts: that one has a database of its own.
+    replicaUrls: new Map([
+      ['users', 'postgres://replica/seam'],
+      ['notifications', 'postgres://replica3/seam'],
+    ]),
     redisUrl: 'rediss://:pass@cache:6379/1',
     cacheRedisUrls: ['rediss://:p,ass@one:6379', 'rediss://two:6379', 'rediss://three:6380'],
     discovery: { kind: 'static' },
@@ -283,6 +291,10 @@ const bad: Record<string, string[]> = {
   RPC_PORT: ['grpc', '0', '-1', '65536', '90.5'],
   EDGE: ['yes', '1', '0', 'TRUE', 'on', 'null'],
   DATABASE_URL: POSTGRES,
+  DATABASE_REPLICA_URL: POSTGRES,
+  USERS_DATABASE_REPLICA_URL: POSTGRES,
+  POSTS_DATABASE_REPLICA_URL: POSTGRES,
+  NOTIFICATIONS_DATABASE_REPLICA_URL: POSTGRES,
   USERS_DATABASE_URL: POSTGRES,
   POSTS_DATABASE_URL: POSTGRES,
   NOTIFICATIONS_DATABASE_URL: POSTGRES,
@@ -531,7 +543,7 @@ t.test('the README has every variable, with its default, and no other', async (t
     ]),
   )
   const shared = new RegExp(
-    `^(${catalogue.map(({ contract }) => variable(contract.name)).join('|')})_(URL|DATABASE_URL)$`,
+    `^(${catalogue.map(({ contract }) => variable(contract.name)).join('|')})_(URL|DATABASE_URL|DATABASE_REPLICA_URL)$`,
   )
   const names = new Set(Object.keys(variables).map((name) => name.replace(shared, '<MODULE>_$2')))
   t.strictSame([...rows.keys()].sort(), [...names].sort())

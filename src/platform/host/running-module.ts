@@ -11,6 +11,7 @@ import { codecOf } from './codec.ts'
 import { afterCommit } from './data/after-commit.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import type { PoolStats } from './data/pool-stats.ts'
+import type { Replica } from './data/replica.ts'
 import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
@@ -59,6 +60,8 @@ export interface Surroundings {
   /** How often an event is tried before it is dead (default: as {@link Subscriber} has it). */
   readonly eventAttempts?: number
   urlOf(module: string): string
+  /** Its read replica, if it has one. */
+  replicaUrlOf?(module: string): string | undefined
   clientOf<C extends Contract>(caller: string, contract: C): Client<C>
 }
 
@@ -97,7 +100,8 @@ export class RunningModule {
     this.#placement = around.placement
     this.#transport = around.transport
     this.#procedures = around.procedures
-    this.#database = openModuleDatabase(name, around.urlOf(name))
+    const replicaUrl = around.replicaUrlOf?.(name)
+    this.#database = openModuleDatabase(name, around.urlOf(name), replicaUrl ? { replicaUrl, log } : undefined)
     this.#signals = new Signals(name, log)
     this.#outdated = new Signals(name, log, 'outdated')
     this.#outdating = around.cache && new Outdating(manifest, { store: around.cache, signals: this.#outdated })
@@ -157,8 +161,15 @@ export class RunningModule {
   }
 
   /** What metrics say of its connections. */
-  get pool(): { name: string; pool: PoolStats } {
-    return { name: this.manifest.contract.name, pool: this.#database.pool }
+  get pools(): { name: string; pool: PoolStats }[] {
+    const { name } = this.manifest.contract
+    const { pool, replica } = this.#database
+    return [{ name, pool }, ...(replica ? [{ name: `${name}:replica`, pool: replica.pool }] : [])]
+  }
+
+  /** What its routes that only read are answered from. */
+  get replica(): Replica | undefined {
+    return this.#database.replica
   }
 
   /** What operators can do about events that it could not handle, and about those that it has published. */
@@ -196,6 +207,7 @@ export class RunningModule {
   async start(): Promise<void> {
     this.#started = true
     const { name } = this.manifest.contract
+    this.#database.replica?.start()
     this.#receiver = await this.#transport.receive(name, (message) => this.#receive(message))
     for (const signals of [this.#signals, this.#outdated]) await signals.listen(this.#database.sql)
     for (const sweep of [...this.#relays, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
@@ -205,6 +217,7 @@ export class RunningModule {
   /** Ends what runs in the background. Requests and calls are still answered. */
   async stop(): Promise<void> {
     await Promise.all([
+      this.#database.replica?.stop(),
       this.#receiver?.stop(),
       this.#listening.stop(),
       ...[...this.#relays, this.#inbox, this.#pruning, ...this.#sweeps].map((sweep) => sweep.stop()),
