@@ -175,6 +175,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         log,
         urlOf: state.urlOf,
         replicaUrlOf: (name) => config.replicaUrls.get(name),
+        poolerUrlOf: (name) => config.poolerUrls.get(name),
         clientOf,
       }),
   )

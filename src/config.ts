@@ -37,6 +37,8 @@ export interface Config {
   readonly moduleDatabaseUrls: ReadonlyMap<string, string>
   /** Read replicas, by the module whose database they follow; of all modules, wherever these run. */
   readonly replicaUrls: ReadonlyMap<string, string>
+  /** The PgBouncers in front of modules' databases. */
+  readonly poolerUrls: ReadonlyMap<string, string>
   readonly redisUrl: string | undefined
   /** One Redis, or several nodes of a cluster; none: the cache is in memory. */
   readonly cacheRedisUrls: readonly string[]
@@ -104,10 +106,13 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
   const moduleUrls = new Map<string, readonly string[]>()
   const moduleDatabaseUrls = new Map<string, string>()
   const replicaUrls = new Map<string, string>()
+  const poolerUrls = new Map<string, string>()
   for (const { contract } of catalogue) {
     const url = values[`${variable(contract.name)}_URL`]
     const database = values[`${variable(contract.name)}_DATABASE_URL`]
     if (typeof url === 'string') moduleUrls.set(contract.name, list(url))
+    const pooler = values[`${variable(contract.name)}_DATABASE_POOLER_URL`]
+    if (typeof pooler === 'string') poolerUrls.set(contract.name, pooler)
     if (typeof database === 'string') moduleDatabaseUrls.set(contract.name, database)
     // What follows the database of all does not follow one of a module's own.
     const replica =
@@ -154,6 +159,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     databaseUrl: vars.DATABASE_URL,
     moduleDatabaseUrls,
     replicaUrls,
+    poolerUrls,
     redisUrl: vars.REDIS_URL,
     cacheRedisUrls: addressesIn(vars.CACHE_REDIS_URL ?? vars.REDIS_URL ?? ''),
     discovery,

@@ -269,6 +269,14 @@ export const moduleVariables = (name: string, { pattern, meaning, example }: (ty
       examples: ['postgres://user:password@127.0.0.1:5432/other'],
     }),
   ),
+  [`${variable(name)}_DATABASE_POOLER_URL`]: Type.Optional(
+    Type.String({
+      pattern: POSTGRES,
+      writeOnly: true,
+      description: `A PgBouncer in transaction mode in front of the database of \`${name}\` (default: none)`,
+      examples: ['postgres://user:password@127.0.0.1:6432/module'],
+    }),
+  ),
   [`${variable(name)}_DATABASE_REPLICA_URL`]: Type.Optional(
     Type.String({
       pattern: POSTGRES,

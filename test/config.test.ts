@@ -43,6 +43,7 @@ t.test('an empty environment is the whole application on this machine', async (t
     databaseUrl: undefined,
     moduleDatabaseUrls: new Map(),
     replicaUrls: new Map(),
+    poolerUrls: new Map(),
     redisUrl: undefined,
     cacheRedisUrls: [],
     discovery: { kind: 'static' },
@@ -99,6 +100,7 @@ t.test('every variable is read', async (t) => {
       NOTIFICATIONS_URL: 'http://10.0.0.3:8000,http://10.0.0.4:8000',
       POSTS_DATABASE_URL: 'postgresql://posts@db2/posts',
       DATABASE_REPLICA_URL: 'postgres://replica/seam',
+      POSTS_DATABASE_POOLER_URL: 'postgres://pooler/posts',
       NOTIFICATIONS_DATABASE_REPLICA_URL: 'postgres://replica3/seam',
       SMTP_URL: 'smtps://user:pass@mail:465',
       MAIL_FROM: 'hello@example.com',
@@ -122,6 +124,7 @@ t.test('every variable is read', async (t) => {
       ['users', 'postgres://replica/seam'],
       ['notifications', 'postgres://replica3/seam'],
     ]),
+    poolerUrls: new Map([['posts', 'postgres://pooler/posts']]),
     redisUrl: 'rediss://:pass@cache:6379/1',
     cacheRedisUrls: ['rediss://:p,ass@one:6379', 'rediss://two:6379', 'rediss://three:6380'],
     discovery: { kind: 'static' },
@@ -293,6 +296,9 @@ const bad: Record<string, string[]> = {
   DATABASE_URL: POSTGRES,
   DATABASE_REPLICA_URL: POSTGRES,
   USERS_DATABASE_REPLICA_URL: POSTGRES,
+  USERS_DATABASE_POOLER_URL: POSTGRES,
+  POSTS_DATABASE_POOLER_URL: POSTGRES,
+  NOTIFICATIONS_DATABASE_POOLER_URL: POSTGRES,
   POSTS_DATABASE_REPLICA_URL: POSTGRES,
   NOTIFICATIONS_DATABASE_REPLICA_URL: POSTGRES,
   USERS_DATABASE_URL: POSTGRES,
@@ -543,7 +549,7 @@ t.test('the README has every variable, with its default, and no other', async (t
     ]),
   )
   const shared = new RegExp(
-    `^(${catalogue.map(({ contract }) => variable(contract.name)).join('|')})_(URL|DATABASE_URL|DATABASE_REPLICA_URL)$`,
+    `^(${catalogue.map(({ contract }) => variable(contract.name)).join('|')})_(URL|DATABASE_URL|DATABASE_REPLICA_URL|DATABASE_POOLER_URL)$`,
   )
   const names = new Set(Object.keys(variables).map((name) => name.replace(shared, '<MODULE>_$2')))
   t.strictSame([...rows.keys()].sort(), [...names].sort())

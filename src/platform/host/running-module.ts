@@ -11,6 +11,7 @@ import { codecOf } from './codec.ts'
 import { afterCommit } from './data/after-commit.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import type { PoolStats } from './data/pool-stats.ts'
+import { checkPooler } from './data/pooler.ts'
 import type { Replica } from './data/replica.ts'
 import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Message, Receiver, Transport } from './events/delivery.ts'
@@ -62,6 +63,8 @@ export interface Surroundings {
   urlOf(module: string): string
   /** Its read replica, if it has one. */
   replicaUrlOf?(module: string): string | undefined
+  /** The PgBouncer in front of its database, if there is one. */
+  poolerUrlOf?(module: string): string | undefined
   clientOf<C extends Contract>(caller: string, contract: C): Client<C>
 }
 
@@ -74,6 +77,7 @@ export class RunningModule {
   /** What operators can have it do. */
   readonly tasks: Task[] = []
   readonly #database: ModuleDatabase
+  readonly #poolerUrl: string | undefined
   readonly #signals: Signals
   readonly #outdated: Signals
   readonly #outdating: Outdating | undefined
@@ -100,8 +104,9 @@ export class RunningModule {
     this.#placement = around.placement
     this.#transport = around.transport
     this.#procedures = around.procedures
-    const replicaUrl = around.replicaUrlOf?.(name)
-    this.#database = openModuleDatabase(name, around.urlOf(name), replicaUrl ? { replicaUrl, log } : undefined)
+    this.#poolerUrl = around.poolerUrlOf?.(name)
+    const beside = { replicaUrl: around.replicaUrlOf?.(name), poolerUrl: this.#poolerUrl, log }
+    this.#database = openModuleDatabase(name, around.urlOf(name), beside)
     this.#signals = new Signals(name, log)
     this.#outdated = new Signals(name, log, 'outdated')
     this.#outdating = around.cache && new Outdating(manifest, { store: around.cache, signals: this.#outdated })
@@ -198,8 +203,13 @@ export class RunningModule {
     return this.#outside.map(({ outside }) => deadDeliveries(this.#database.sql, name, outside.name))
   }
 
-  /** What must have been done before the module answers anybody: new subscribers of its events get their history. */
+  /**
+   * What must have been done before the module answers anybody: new subscribers of its events get their history.
+   *
+   * @throws {BootError} when there is a pooler that cannot be used
+   */
   async prepare(): Promise<void> {
+    if (this.#poolerUrl) await checkPooler(this.#database.sql, this.manifest.contract.name, this.#poolerUrl)
     await giveHistory(this.#database.db, this.#subscribed)
   }
 
@@ -209,7 +219,7 @@ export class RunningModule {
     const { name } = this.manifest.contract
     this.#database.replica?.start()
     this.#receiver = await this.#transport.receive(name, (message) => this.#receive(message))
-    for (const signals of [this.#signals, this.#outdated]) await signals.listen(this.#database.sql)
+    for (const signals of [this.#signals, this.#outdated]) await signals.listen(this.#database.direct)
     for (const sweep of [...this.#relays, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
     await this.#listening.start()
   }
