@@ -52,7 +52,7 @@ export async function serveWithWorkers(config: Config, log: FastifyBaseLogger): 
     )
   try {
     const { urls, runsOn } = await supervisor.start()
-    await discovery.register({ port: Number(new URL(urls.api).port) || 80, opsPort: ops.port })
+    await discovery.register({ port: Number(new URL(urls.api).port) || 80, opsPort: ops.port, workers: config.workers })
     console.log(announce(config, { ...urls, ops: ops.url }, runsOn))
     giveBackMemoryAtRest()
   } catch (error) {

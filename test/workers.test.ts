@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { Agent, request } from 'undici'
+import { startConsul } from './support/consul.ts'
 import { SeamProcess } from './support/processes.ts'
 import { freshState, planTopology } from './support/topology.ts'
 import { until } from './support/until.ts'
@@ -9,10 +10,15 @@ import { until } from './support/until.ts'
 /** Requests under way at a time. */
 const AT_A_TIME = 8
 
+/** Consul knows. */
+const NOWHERE = { USERS_URL: '', POSTS_URL: '', NOTIFICATIONS_URL: '' }
+
 t.setTimeout(90_000)
 
 t.test('two workers are one process to clients and to operators', async (t) => {
-  const { seam, url, opsUrl } = await start(t)
+  const consul = await startConsul()
+  t.teardown(() => consul.close())
+  const { seam, url, opsUrl } = await start(t, { env: { ...NOWHERE, DISCOVERY: 'consul', CONSUL_URL: consul.url } })
   const agent = new Agent({ connections: AT_A_TIME, headersTimeout: 3_000, bodyTimeout: 3_000 })
   t.teardown(() => agent.destroy())
   const get = async (url: string) => {
@@ -26,6 +32,15 @@ t.test('two workers are one process to clients and to operators', async (t) => {
   ]
   t.same(await numbers(), ['1', '2'], 'one address has the metrics of both')
 
+  await t.test('Consul knows of one instance, which it asks at the one port of the operators', async (t) => {
+    const services = [...consul.services.values()]
+    t.strictSame(services.map(({ Name }) => Name).sort(), ['notifications', 'posts', 'users'])
+    for (const { Port, Check, Weights } of services) {
+      t.equal(`${Port} ${Check?.HTTP}`, `${new URL(url).port} ${opsUrl}/readyz`)
+      t.equal(Weights.Passing, 2, 'which is worth two')
+    }
+  })
+
   await t.test('both answer requests, and a task of operators is done by one of them', async (t) => {
     await Promise.all(Array.from({ length: 2 * AT_A_TIME }, () => get(`${url}/api/posts`)))
     const { text } = await get(`${opsUrl}/metrics`)
@@ -38,10 +53,12 @@ t.test('two workers are one process to clients and to operators', async (t) => {
 
   await t.test('a worker that hangs is not alive, though the machine is ready', async (t) => {
     process.kill(workers(seam).get('2')!, 'SIGSTOP')
+    const asked = performance.now()
+    t.strictSame(await get(`${opsUrl}/readyz`), { status: 200, text: '{"status":"ready"}' })
+    t.ok(performance.now() - asked < 1_000, 'it does not keep others waiting')
     t.equal((await get(`${opsUrl}/livez`)).status, 503)
     process.kill(workers(seam).get('2')!, 'SIGCONT')
     await until('it is alive again', async () => (await get(`${opsUrl}/livez`)).status === 200)
-    t.strictSame(await get(`${opsUrl}/readyz`), { status: 200, text: '{"status":"ready"}' })
   })
 
   await t.test('a worker that is killed loses what it was answering, at most, and is replaced', async (t) => {
@@ -72,6 +89,7 @@ t.test('two workers are one process to clients and to operators', async (t) => {
     t.equal(code, 0)
     t.ok(milliseconds < 8_000, `it took ${milliseconds} ms`)
     t.notOk(pids.some(isRunning))
+    t.equal(consul.services.size, 0, 'and Consul has been told')
   })
 
   await t.test('workers whose primary is killed end by themselves', async () => {
@@ -83,24 +101,25 @@ t.test('two workers are one process to clients and to operators', async (t) => {
 })
 
 t.test('what keeps a worker from starting ends all, with its message and its exit code', async (t) => {
-  const { seam, port } = await start(t, async (port) => {
+  const before = async (port: number) => {
     const other = createServer().listen(port, '127.0.0.1')
     await once(other, 'listening')
     t.teardown(() => void other.close())
-  })
+  }
+  const { seam, port } = await start(t, { before })
   const { code } = await seam.exit()
   t.equal(code, 1)
   t.equal(seam.output.match(/Seam cannot start/g)?.length, 1, 'it is not tried again')
   t.match(seam.output, `127.0.0.1:${port} is in use already. Take another, as in PORT=`)
 })
 
-async function start(t: Test, before?: (port: number) => Promise<void>) {
+async function start(t: Test, options: { env?: Record<string, string>; before?: (port: number) => Promise<void> }) {
   const state = await freshState('postgres', process.env.TEST_DATABASE_TEMPLATE)
   t.teardown(() => state.close())
-  const plan = await planTopology({ state: state.env, env: { WORKERS: '2', LOG_LEVEL: 'info' } })
+  const plan = await planTopology({ state: state.env, env: { WORKERS: '2', LOG_LEVEL: 'info', ...options.env } })
   const { url, opsUrl, env } = plan.processes[0]!
   const port = Number(env.PORT)
-  await before?.(port)
+  await options.before?.(port)
   return { seam: SeamProcess.start(t, 'workers', env), url, opsUrl, port }
 }
 

@@ -53,7 +53,7 @@ async function answerOf(request: IncomingMessage, workers: readonly WorkerProces
     return json(all ? 200 : 503, { status: all ? 'alive' : 'not alive' })
   }
   if (path === '/readyz') {
-    const ready = [...(await askAll(workers, question)).values()].some(({ status }) => status === 200)
+    const ready = await isAnyReady(workers, question)
     return json(ready ? 200 : 503, { status: ready ? 'ready' : 'not ready' })
   }
   if (path === '/metrics') {
@@ -64,6 +64,16 @@ async function answerOf(request: IncomingMessage, workers: readonly WorkerProces
   }
   const answer = await workers[0]?.ask(question, PATIENCE.question)
   return answer ?? problem(503, 'no worker answers at the moment')
+}
+
+/** One that hangs is not waited for when another is ready. */
+async function isAnyReady(workers: readonly WorkerProcess[], question: Question): Promise<boolean> {
+  const asked = workers.map(async (worker) => {
+    const answer = await worker.ask(question, PATIENCE.probe)
+    if (answer?.status !== 200) throw new Error(`worker ${worker.number} is not ready`)
+    return true
+  })
+  return Promise.any(asked).catch(() => false)
 }
 
 /** The answers that came in time, by the number of the worker. */
