@@ -39,6 +39,8 @@ export async function serveWithWorkers(config: Config, log: FastifyBaseLogger): 
   let hopeless: Error | undefined
   const ending = closeWithGrace({ delay: DELAY, onSecondSignal: () => supervisor.kill('SIGKILL') }, async ({ err }) => {
     isEnding = true
+    // Ctrl-C reaches the workers as well, and they may end while Consul is told.
+    supervisor.hold()
     if (err) log.fatal({ err }, 'the process ends because of an error that nobody caught')
     await discovery.deregister()
     await supervisor.stop()
@@ -52,6 +54,7 @@ export async function serveWithWorkers(config: Config, log: FastifyBaseLogger): 
     )
   try {
     const { urls, runsOn } = await supervisor.start()
+    if (isEnding) return
     await discovery.register({ port: Number(new URL(urls.api).port) || 80, opsPort: ops.port, workers: config.workers })
     console.log(announce(config, { ...urls, ops: ops.url }, runsOn))
     giveBackMemoryAtRest()

@@ -59,16 +59,22 @@ export class Supervisor {
 
   /**
    * Starts the first worker, which does what is to be done once (migrations, the embedded PostgreSQL), then all others.
-   * Resolves when all serve.
+   * Resolves when all serve, or when it was told to end meanwhile.
    *
    * @throws {WorkerFailed} when one ends before that; the others still run then
    */
   async start(): Promise<Serving> {
     const serving = await this.#begin(1)
+    if (this.#state === 'ending') return serving
     const others = Array.from({ length: this.#options.count - 1 }, (_, index) => this.#begin(index + 2))
     await Promise.all(others)
     if (this.#state === 'starting') this.#state = 'running'
     return serving
+  }
+
+  /** What ends from now on is not started again. */
+  hold(): void {
+    this.#state = 'ending'
   }
 
   /**
@@ -77,12 +83,13 @@ export class Supervisor {
    * @throws {Error} when one did not end well
    */
   async stop(): Promise<void> {
-    this.#state = 'ending'
+    this.hold()
     const workers = [...this.#workers.values()]
     this.kill('SIGTERM')
     const endings = Promise.all(workers.map(({ ended }) => ended))
     if (!(await within(PATIENCE, endings))) this.kill('SIGKILL')
-    const failed = (await endings).filter(({ code }) => code !== 0)
+    // One that has only begun to start cannot do better than end by the signal.
+    const failed = (await endings).filter(({ code, signal }) => code !== 0 && signal !== 'SIGTERM')
     if (failed.length > 0) throw new Error(`${failed.length} of ${workers.length} workers did not end well.`)
   }
 
