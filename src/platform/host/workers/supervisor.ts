@@ -87,10 +87,12 @@ export class Supervisor {
     const workers = [...this.#workers.values()]
     this.kill('SIGTERM')
     const endings = Promise.all(workers.map(({ ended }) => ended))
+    // One that is only starting may end as it can.
+    const began = workers.filter(({ servingSince }) => servingSince !== undefined)
     if (!(await within(PATIENCE, endings))) this.kill('SIGKILL')
-    // One that has only begun to start cannot do better than end by the signal.
-    const failed = (await endings).filter(({ code, signal }) => code !== 0 && signal !== 'SIGTERM')
-    if (failed.length > 0) throw new Error(`${failed.length} of ${workers.length} workers did not end well.`)
+    await endings
+    const failed = (await Promise.all(began.map(({ ended }) => ended))).filter(({ code }) => code !== 0)
+    if (failed.length > 0) throw new Error(`${failed.length} of ${began.length} workers did not end well.`)
   }
 
   kill(signal: NodeJS.Signals): void {
