@@ -7,7 +7,7 @@ const settings = '^src/modules/[^/]+/settings[.]ts$'
 const contract = '^src/modules/[^/]+/contract[.]ts$'
 const manifest = '^src/modules/[^/]+/module[.]ts$'
 const app = '^src/app[.]ts$'
-const programs = '^src/(main|seam)[.]ts$'
+const programs = '^src/(main|worker|seam)[.]ts$'
 const catalogue = '^src/modules/catalogue[.]ts$'
 
 // Whatever carries calls, events or rows between processes belongs to the host.
@@ -74,7 +74,7 @@ export default {
     ),
     rule(
       'only-programs-import-app',
-      'The app is the top floor: only main.ts (which serves) and seam.ts (which runs a task) start it.',
+      'The app is the top floor: only main.ts and worker.ts (which serve) and seam.ts (which runs a task) start it.',
       { path: '^src/', pathNot: programs },
       { path: app },
     ),

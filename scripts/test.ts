@@ -8,6 +8,7 @@ import postgres from 'postgres'
 import { acquireEmbeddedPostgres } from '../src/platform/host/data/embedded-postgres.ts'
 import { freshDatabase } from '../test/support/database.ts'
 import { provideDnsmasq } from './dnsmasq.ts'
+import { providePgbouncer } from './pgbouncer.ts'
 import { provideRabbitmq } from './rabbitmq.ts'
 import { provideRedis } from './redis.ts'
 import { endAll, run } from './run.ts'
@@ -96,7 +97,7 @@ async function startServices(): Promise<Record<string, string>> {
   }
   // The programs only: each test file that needs one starts it for itself.
   const programs = async () => {
-    for (const provide of [provideDnsmasq, provideRabbitmq])
+    for (const provide of [provideDnsmasq, provideRabbitmq, providePgbouncer])
       await provide(line).catch((error) => Promise.reject(new Failure(error.message)))
   }
   await together(process.env.TEST_DATABASE_URL ? [redis(), programs()] : [redis(), programs(), database()])

@@ -120,7 +120,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const balancer = new Balancer(discovery)
   const budgets = new RetryBudgets()
   if (placement.remote.length > 0) exposeResilience(registry, { balancer, budgets })
-  const sessions = sessionsIn(state.sessions, { secret, tokens, log })
+  const sessions = sessionsIn(state.sessions, { secret, tokens, log, notesWrites: config.replicaUrls.size > 0 })
 
   const procedures = new Procedures({ strict, log })
   const faults = config.faults && new FaultPlan(config.faults)
@@ -174,6 +174,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
         amqpUrl: config.eventsOutside.amqpUrl,
         log,
         urlOf: state.urlOf,
+        replicaUrlOf: (name) => config.replicaUrls.get(name),
+        poolerUrlOf: (name) => config.poolerUrls.get(name),
         clientOf,
       }),
   )
@@ -183,7 +185,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   )
   exposePools(
     registry,
-    modules.map(({ pool }) => pool),
+    modules.flatMap(({ pools }) => pools),
   )
   const eventsOf = modules.flatMap(({ handledEvents, deadDeliveries }) => [handledEvents, ...deadDeliveries])
   serveEvents(ops, eventsOf)
@@ -198,8 +200,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   try {
     const faults: string[] = []
     for (const module of modules) {
-      const { manifest, services } = module
-      const mounted = await mountModule(api, manifest, { services, sessions })
+      const { manifest, services, replica } = module
+      const mounted = await mountModule(api, manifest, { services, sessions, replica })
       faults.push(...mounted.faults, ...module.allFaults)
       claimPrefixes(api, manifest.contract, mounted.routes)
       const callers = placement.all
@@ -236,16 +238,20 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     throw error
   }
 
+  const alone = config.workers === 1
   const begin = async () => {
     await Promise.all(modules.map((module) => module.prepare()))
     const urls = {
       api: await listenOn(api, config.host, config.port, 'PORT'),
-      ops: await listenOn(ops, config.host, config.opsPort, 'OPS_PORT'),
+      // Where there are several workers, their primary listens for operators, and asks them.
+      ops: alone
+        ? await listenOn(ops, config.host, config.opsPort, 'OPS_PORT')
+        : `http://${config.host}:${config.opsPort}`,
       ...(grpc && { grpc: await listenForGrpc(grpc, config) }),
     }
     await Promise.all([...modules.map((module) => module.start()), ...outside.map((system) => system.open())])
     readiness.ready = !closing
-    if (readiness.ready) await discovery.register({ port: portOf(urls.api), opsPort: portOf(urls.ops) })
+    if (readiness.ready && alone) await discovery.register({ port: portOf(urls.api), opsPort: portOf(urls.ops) })
     return urls
   }
   let starting: Promise<unknown> = Promise.resolve()

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import type { Static, TObject } from 'typebox'
 import { createAjv } from './platform/host/ajv.ts'
 import { BootError } from './platform/host/boot-error.ts'
@@ -19,6 +20,8 @@ import { moduleVariables, URLS, Variables, variablesOf } from './variables.ts'
 /** What the environment says, checked and typed. */
 export interface Config {
   readonly production: boolean
+  /** Processes that share the port of the API. */
+  readonly workers: number
   readonly placement: Placement
   readonly host: string
   readonly port: number
@@ -32,6 +35,10 @@ export interface Config {
   readonly databaseUrl: string | undefined
   /** Databases of modules that have one of their own. */
   readonly moduleDatabaseUrls: ReadonlyMap<string, string>
+  /** Read replicas, by the module whose database they follow; of all modules, wherever these run. */
+  readonly replicaUrls: ReadonlyMap<string, string>
+  /** The PgBouncers in front of modules' databases. */
+  readonly poolerUrls: ReadonlyMap<string, string>
   readonly redisUrl: string | undefined
   /** One Redis, or several nodes of a cluster; none: the cache is in memory. */
   readonly cacheRedisUrls: readonly string[]
@@ -98,11 +105,19 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
 
   const moduleUrls = new Map<string, readonly string[]>()
   const moduleDatabaseUrls = new Map<string, string>()
+  const replicaUrls = new Map<string, string>()
+  const poolerUrls = new Map<string, string>()
   for (const { contract } of catalogue) {
     const url = values[`${variable(contract.name)}_URL`]
     const database = values[`${variable(contract.name)}_DATABASE_URL`]
     if (typeof url === 'string') moduleUrls.set(contract.name, list(url))
+    const pooler = values[`${variable(contract.name)}_DATABASE_POOLER_URL`]
+    if (typeof pooler === 'string') poolerUrls.set(contract.name, pooler)
     if (typeof database === 'string') moduleDatabaseUrls.set(contract.name, database)
+    // What follows the database of all does not follow one of a module's own.
+    const replica =
+      values[`${variable(contract.name)}_DATABASE_REPLICA_URL`] ?? (database ? undefined : vars.DATABASE_REPLICA_URL)
+    if (typeof replica === 'string') replicaUrls.set(contract.name, replica)
   }
   const { webhooks, fault } = readWebhooks(vars.EVENTS_WEBHOOKS ?? '[]')
   if (fault) faults.push(`EVENTS_WEBHOOKS is not valid: ${fault}. Example: ${example('EVENTS_WEBHOOKS', schema)}`)
@@ -133,6 +148,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
 
   return Object.freeze({
     production: vars.NODE_ENV === 'production',
+    workers: vars.WORKERS === 'auto' ? availableParallelism() : Number(vars.WORKERS),
     placement: placed.placement,
     host: vars.HOST,
     port: vars.PORT,
@@ -142,6 +158,8 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     edge: vars.EDGE,
     databaseUrl: vars.DATABASE_URL,
     moduleDatabaseUrls,
+    replicaUrls,
+    poolerUrls,
     redisUrl: vars.REDIS_URL,
     cacheRedisUrls: addressesIn(vars.CACHE_REDIS_URL ?? vars.REDIS_URL ?? ''),
     discovery,

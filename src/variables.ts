@@ -17,6 +17,12 @@ export const Variables = Type.Object({
     default: 'development',
     description: '`production` asks for `SECRET` and drops the checks meant for development',
   }),
+  WORKERS: Type.String({
+    default: '1',
+    pattern: '^(auto|[1-9]\\d{0,2})$',
+    description: 'Processes on this machine that share the port of the API: a number, or `auto`, one for each core',
+    examples: ['auto'],
+  }),
   MODULES: Type.String({
     default: 'all',
     pattern: '^[a-z0-9-]+( *, *[a-z0-9-]+)*$',
@@ -68,6 +74,15 @@ export const Variables = Type.Object({
       writeOnly: true,
       description: 'PostgreSQL (default: an embedded one in `./.data`)',
       examples: ['postgres://user:password@127.0.0.1:5432/seam'],
+    }),
+  ),
+  DATABASE_REPLICA_URL: Type.Optional(
+    Type.String({
+      pattern: POSTGRES,
+      writeOnly: true,
+      description:
+        'A replica of the PostgreSQL in `DATABASE_URL`, to read from; the same in every process (default: none)',
+      examples: ['postgres://user:password@127.0.0.1:5433/seam'],
     }),
   ),
   REDIS_URL: Type.Optional(
@@ -252,6 +267,22 @@ export const moduleVariables = (name: string, { pattern, meaning, example }: (ty
       writeOnly: true,
       description: `PostgreSQL for \`${name}\` alone (default: \`DATABASE_URL\`)`,
       examples: ['postgres://user:password@127.0.0.1:5432/other'],
+    }),
+  ),
+  [`${variable(name)}_DATABASE_POOLER_URL`]: Type.Optional(
+    Type.String({
+      pattern: POSTGRES,
+      writeOnly: true,
+      description: `A PgBouncer in transaction mode in front of the database of \`${name}\` (default: none)`,
+      examples: ['postgres://user:password@127.0.0.1:6432/module'],
+    }),
+  ),
+  [`${variable(name)}_DATABASE_REPLICA_URL`]: Type.Optional(
+    Type.String({
+      pattern: POSTGRES,
+      writeOnly: true,
+      description: `A replica of the database of \`${name}\`, to read from (default: \`DATABASE_REPLICA_URL\`, unless it has a database of its own)`,
+      examples: ['postgres://user:password@127.0.0.1:5433/other'],
     }),
   ),
 })

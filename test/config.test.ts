@@ -33,6 +33,7 @@ t.test('an empty environment is the whole application on this machine', async (t
   const { placement, ...config } = readConfig({}, catalogue)
   t.strictSame(config, {
     production: false,
+    workers: 1,
     host: '127.0.0.1',
     port: 8000,
     opsPort: 9000,
@@ -41,6 +42,8 @@ t.test('an empty environment is the whole application on this machine', async (t
     edge: true,
     databaseUrl: undefined,
     moduleDatabaseUrls: new Map(),
+    replicaUrls: new Map(),
+    poolerUrls: new Map(),
     redisUrl: undefined,
     cacheRedisUrls: [],
     discovery: { kind: 'static' },
@@ -67,6 +70,7 @@ t.test('every variable is read', async (t) => {
   const config = readConfig(
     {
       NODE_ENV: 'production',
+      WORKERS: '12',
       MODULES: 'users, posts',
       HOST: '0.0.0.0',
       PORT: '8100',
@@ -95,6 +99,9 @@ t.test('every variable is read', async (t) => {
       USERS_URL: 'http://10.0.0.2:8000',
       NOTIFICATIONS_URL: 'http://10.0.0.3:8000,http://10.0.0.4:8000',
       POSTS_DATABASE_URL: 'postgresql://posts@db2/posts',
+      DATABASE_REPLICA_URL: 'postgres://replica/seam',
+      POSTS_DATABASE_POOLER_URL: 'postgres://pooler/posts',
+      NOTIFICATIONS_DATABASE_REPLICA_URL: 'postgres://replica3/seam',
       SMTP_URL: 'smtps://user:pass@mail:465',
       MAIL_FROM: 'hello@example.com',
     },
@@ -103,6 +110,7 @@ t.test('every variable is read', async (t) => {
   const { placement, settings, ...rest } = config
   t.strictSame(rest, {
     production: true,
+    workers: 12,
     host: '0.0.0.0',
     port: 8100,
     opsPort: 8101,
@@ -111,6 +119,12 @@ t.test('every variable is read', async (t) => {
     edge: false,
     databaseUrl: 'postgres://seam:p,a%20ss@db:5432/seam?sslmode=require',
     moduleDatabaseUrls: new Map([['posts', 'postgresql://posts@db2/posts']]),
+    // Not of posts: that one has a database of its own.
+    replicaUrls: new Map([
+      ['users', 'postgres://replica/seam'],
+      ['notifications', 'postgres://replica3/seam'],
+    ]),
+    poolerUrls: new Map([['posts', 'postgres://pooler/posts']]),
     redisUrl: 'rediss://:pass@cache:6379/1',
     cacheRedisUrls: ['rediss://:p,ass@one:6379', 'rediss://two:6379', 'rediss://three:6380'],
     discovery: { kind: 'static' },
@@ -272,6 +286,7 @@ const ORIGINS = [
 /** For each variable values that it may not have. HOST may be anything. */
 const bad: Record<string, string[]> = {
   NODE_ENV: ['prod', 'Production', 'staging'],
+  WORKERS: ['0', '-1', 'all', '1.5', '1000'],
   MODULES: ['users;posts', ',', 'users,', 'Users', 'a/b'],
   PORT: ['http', '-1', '65536', '80.5', '8000 8001', 'NaN', 'true'],
   OPS_PORT: ['http', '-1', '65536', '90.5'],
@@ -279,6 +294,13 @@ const bad: Record<string, string[]> = {
   RPC_PORT: ['grpc', '0', '-1', '65536', '90.5'],
   EDGE: ['yes', '1', '0', 'TRUE', 'on', 'null'],
   DATABASE_URL: POSTGRES,
+  DATABASE_REPLICA_URL: POSTGRES,
+  USERS_DATABASE_REPLICA_URL: POSTGRES,
+  USERS_DATABASE_POOLER_URL: POSTGRES,
+  POSTS_DATABASE_POOLER_URL: POSTGRES,
+  NOTIFICATIONS_DATABASE_POOLER_URL: POSTGRES,
+  POSTS_DATABASE_REPLICA_URL: POSTGRES,
+  NOTIFICATIONS_DATABASE_REPLICA_URL: POSTGRES,
   USERS_DATABASE_URL: POSTGRES,
   POSTS_DATABASE_URL: POSTGRES,
   NOTIFICATIONS_DATABASE_URL: POSTGRES,
@@ -527,7 +549,7 @@ t.test('the README has every variable, with its default, and no other', async (t
     ]),
   )
   const shared = new RegExp(
-    `^(${catalogue.map(({ contract }) => variable(contract.name)).join('|')})_(URL|DATABASE_URL)$`,
+    `^(${catalogue.map(({ contract }) => variable(contract.name)).join('|')})_(URL|DATABASE_URL|DATABASE_REPLICA_URL|DATABASE_POOLER_URL)$`,
   )
   const names = new Set(Object.keys(variables).map((name) => name.replace(shared, '<MODULE>_$2')))
   t.strictSame([...rows.keys()].sort(), [...names].sort())

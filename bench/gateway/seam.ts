@@ -33,6 +33,7 @@ await serve<{ upstream: string }>(async ({ upstream }) => {
     set: never,
     replace: never,
     touch: async () => {},
+    noteWrite: async () => {},
     destroy: never,
     list: never,
   }

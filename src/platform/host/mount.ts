@@ -1,9 +1,11 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import type { Contract } from '../kit/contract.ts'
 import type { Manifest, ModuleApp, ModuleServices } from '../kit/module.ts'
+import type { Replica } from './data/replica.ts'
 import { answerOtherMethods, METHODS, methodsOf } from './http/methods.ts'
 import { notFound } from './http/problems.ts'
 import type { Sessions } from './identity/sessions.ts'
+import { readFromReplica } from './read-from-replica.ts'
 
 /** A module's routes, as it declared them. */
 export interface Mounted {
@@ -19,7 +21,7 @@ export interface Mounted {
 export async function mountModule(
   server: FastifyInstance,
   manifest: Manifest,
-  options: { services: ModuleServices; sessions?: Sessions },
+  options: { services: ModuleServices; sessions?: Sessions; replica?: Replica | undefined },
 ): Promise<Mounted> {
   const { contract } = manifest
   const { default: plugin } = await manifest.plugin()
@@ -30,6 +32,7 @@ export async function mountModule(
       route.config = { ...route.config, module: contract.name }
       if (typeof route.config.allow === 'object' && 'owner' in route.config.allow) route.onSend = asked(route)
     })
+    if (options.replica) readFromReplica(scope, options.replica)
     for (const [name, service] of Object.entries(options.services)) scope.decorate(name, service)
     if (manifest.signsIn) await options.sessions?.register(scope)
     await plugin(scope as unknown as ModuleApp)

@@ -11,6 +11,8 @@ import { codecOf } from './codec.ts'
 import { afterCommit } from './data/after-commit.ts'
 import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import type { PoolStats } from './data/pool-stats.ts'
+import { checkPooler } from './data/pooler.ts'
+import type { Replica } from './data/replica.ts'
 import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
@@ -61,6 +63,10 @@ export interface Surroundings {
   /** How often an event is tried before it is dead (default: as {@link Subscriber} has it). */
   readonly eventAttempts?: number
   urlOf(module: string): string
+  /** Its read replica, if it has one. */
+  replicaUrlOf?(module: string): string | undefined
+  /** The PgBouncer in front of its database, if there is one. */
+  poolerUrlOf?(module: string): string | undefined
   clientOf<C extends Contract>(caller: string, contract: C): Client<C>
 }
 
@@ -74,6 +80,7 @@ export class RunningModule {
   readonly tasks: Task[] = []
   readonly #database: ModuleDatabase
   readonly #log: FastifyBaseLogger
+  readonly #poolerUrl: string | undefined
   readonly #signals: Signals
   readonly #outdated: Signals
   readonly #outdating: Outdating | undefined
@@ -101,7 +108,9 @@ export class RunningModule {
     this.#placement = around.placement
     this.#transport = around.transport
     this.#procedures = around.procedures
-    this.#database = openModuleDatabase(name, around.urlOf(name))
+    this.#poolerUrl = around.poolerUrlOf?.(name)
+    const beside = { replicaUrl: around.replicaUrlOf?.(name), poolerUrl: this.#poolerUrl, log }
+    this.#database = openModuleDatabase(name, around.urlOf(name), beside)
     this.#signals = new Signals(name, log)
     this.#outdated = new Signals(name, log, 'outdated')
     this.#outdating = around.cache && new Outdating(manifest, { store: around.cache, signals: this.#outdated })
@@ -161,8 +170,15 @@ export class RunningModule {
   }
 
   /** What metrics say of its connections. */
-  get pool(): { name: string; pool: PoolStats } {
-    return { name: this.manifest.contract.name, pool: this.#database.pool }
+  get pools(): { name: string; pool: PoolStats }[] {
+    const { name } = this.manifest.contract
+    const { pool, replica } = this.#database
+    return [{ name, pool }, ...(replica ? [{ name: `${name}:replica`, pool: replica.pool }] : [])]
+  }
+
+  /** What its routes that only read are answered from. */
+  get replica(): Replica | undefined {
+    return this.#database.replica
   }
 
   /** What operators can do about events that it could not handle, and about those that it has published. */
@@ -191,8 +207,13 @@ export class RunningModule {
     return this.#outside.map(({ outside }) => deadDeliveries(this.#database.sql, name, outside.name))
   }
 
-  /** What must have been done before the module answers anybody: new subscribers of its events get their history. */
+  /**
+   * What must have been done before the module answers anybody: new subscribers of its events get their history.
+   *
+   * @throws {BootError} when there is a pooler that cannot be used
+   */
   async prepare(): Promise<void> {
+    if (this.#poolerUrl) await checkPooler(this.#database.sql, this.manifest.contract.name, this.#poolerUrl)
     await giveHistory(this.#database.db, this.#subscribed)
   }
 
@@ -200,8 +221,9 @@ export class RunningModule {
   async start(): Promise<void> {
     this.#started = true
     const { name } = this.manifest.contract
+    this.#database.replica?.start()
     this.#receiver = await this.#transport.receive(name, (message) => this.#receive(message))
-    for (const signals of [this.#signals, this.#outdated]) await signals.listen(this.#database.sql)
+    for (const signals of [this.#signals, this.#outdated]) await signals.listen(this.#database.direct)
     for (const sweep of [...this.#relays, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
     await this.#listening.start()
   }
@@ -209,6 +231,7 @@ export class RunningModule {
   /** Ends what runs in the background. Requests and calls are still answered. */
   async stop(): Promise<void> {
     await Promise.all([
+      this.#database.replica?.stop(),
       this.#receiver?.stop(),
       this.#listening.stop(),
       ...[...this.#relays, this.#inbox, this.#pruning, ...this.#sweeps].map((sweep) => sweep.stop()),

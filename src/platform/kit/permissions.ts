@@ -11,6 +11,8 @@ export const Identity = Type.Object({
   roles: Type.Array(Role),
   /** The session in which they signed in. */
   sessionId: Type.String({ format: 'uuid' }),
+  /** When that session has last written, in milliseconds since 1970, where there are replicas to read from: for the host. */
+  wroteAt: Type.Optional(Type.Integer()),
 })
 export type Identity = Static<typeof Identity>
 

@@ -20,6 +20,11 @@ export function meaningOf(error: unknown, module: string): SeamError | undefined
   return undefined
 }
 
+/** Whether the database could not be reached, or a connection to it ended. */
+export function isAway(error: unknown): boolean {
+  return AWAY.test(codeOf(error) ?? '')
+}
+
 /** drizzle wraps the driver's errors. */
 function codeOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined

@@ -1,10 +1,12 @@
+import type { FastifyBaseLogger } from 'fastify'
 import postgres, { type Sql } from 'postgres'
 import type { Database } from '../../kit/tables.ts'
 import { drizzleOn } from './drizzle.ts'
 import { PoolStats } from './pool-stats.ts'
+import { Replica } from './replica.ts'
 
 /** How long a statement may run in PostgreSQL, in milliseconds: as long as a request may take. */
-const STATEMENT_TIMEOUT = 10_000
+export const STATEMENT_TIMEOUT = 10_000
 /** Connections per module and process. Mind the product with modules and replicas against `max_connections`. */
 const POOL = 10
 
@@ -16,7 +18,11 @@ export interface ModuleDatabase {
   readonly db: Database
   /** The pool itself, for the platform's statements on the module's event tables. */
   readonly sql: Sql
+  /** The same, unless there is a pooler in between: for what keeps its connection, as listening does. */
+  readonly direct: Sql
   readonly pool: PoolStats
+  /** What requests that only read may be answered from. */
+  readonly replica: Replica | undefined
   close(): Promise<void>
 }
 
@@ -26,6 +32,15 @@ const NO_QUESTIONS = { fetch_types: false }
 /** Of statements, on each connection: none waits behind another, and a request to cancel one hits no other. */
 const ONE_AT_A_TIME = { max_pipeline: 0 }
 
+/** What a module's database may have beside it. */
+export interface Beside {
+  /** A replica, to read from. */
+  readonly replicaUrl?: string | undefined
+  /** A PgBouncer in front of it that gives connections away by the transaction. */
+  readonly poolerUrl?: string | undefined
+  readonly log: FastifyBaseLogger
+}
+
 /**
  * Opens a pool in which every connection runs under the module's role, with the module's schema as its search path. No
  * connection is made before the first query.
@@ -33,25 +48,57 @@ const ONE_AT_A_TIME = { max_pipeline: 0 }
  * This keeps a module from using another's tables by mistake. One that says `set role` on purpose gets what the login
  * may do; where that must not be, give the module a login of its own, in its own database URL.
  */
-export function openModuleDatabase(module: string, url: string): ModuleDatabase {
-  const sql = postgres(url, {
+export function openModuleDatabase(module: string, url: string, beside?: Beside): ModuleDatabase {
+  const { replicaUrl, poolerUrl, log } = beside ?? {}
+  const direct = openPool(module, url, { ...asModule(module), connect_timeout: 5 })
+  const sql = poolerUrl ? openPool(module, poolerUrl, BY_TRANSACTION) : direct
+  // A replica that is gone must not keep requests waiting that the primary would answer.
+  const copy = replicaUrl && openPool(module, replicaUrl, { ...asModule(module), connect_timeout: 1 })
+  const pool = new PoolStats(POOL)
+  const replica =
+    copy && log ? new Replica(module, { primary: sql, sql: copy, pool: new PoolStats(POOL), log }) : undefined
+  return {
+    db: drizzleOn(sql, pool, replica),
+    sql,
+    direct,
+    pool,
+    replica,
+    async close() {
+      await Promise.all([...new Set([sql, direct, replica?.sql])].map((pool) => pool?.end({ timeout: 1 })))
+    },
+  }
+}
+
+function openPool(
+  module: string,
+  url: string,
+  {
+    connection,
+    ...options
+  }: { prepare?: boolean; connect_timeout: number; connection?: Record<string, string | number> },
+): Sql {
+  return postgres(url, {
     max: POOL,
     ...ONE_AT_A_TIME,
     idle_timeout: 60,
-    connect_timeout: 5,
     onnotice: () => {},
     ...NO_QUESTIONS,
-    connection: {
-      application_name: `seam ${module}`,
-      role: roleOf(module),
-      search_path: module,
-      statement_timeout: STATEMENT_TIMEOUT,
-      idle_in_transaction_session_timeout: STATEMENT_TIMEOUT * 6,
-    } as Record<string, string | number>,
+    ...options,
+    connection: { application_name: `seam ${module}`, ...connection },
   })
-  const pool = new PoolStats(POOL)
-  return { db: drizzleOn(sql, pool), sql, pool, close: () => sql.end({ timeout: 1 }) }
 }
+
+const asModule = (module: string) => ({
+  connection: {
+    role: roleOf(module),
+    search_path: module,
+    statement_timeout: STATEMENT_TIMEOUT,
+    idle_in_transaction_session_timeout: STATEMENT_TIMEOUT * 6,
+  },
+})
+
+/** The next transaction may find itself on another connection, so nothing is left on one: no settings, no prepared statements. */
+const BY_TRANSACTION = { prepare: false, connect_timeout: 5 }
 
 /** Opens a small pool for the platform itself: migrations, sessions, notifications. */
 export function openPlatformDatabase(url: string): Sql {

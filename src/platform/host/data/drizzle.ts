@@ -1,9 +1,11 @@
 import { createRequire } from 'node:module'
 import type { PendingQuery, Row, Sql } from 'postgres'
+import { reading } from '../../kit/reading.ts'
 import type { Database } from '../../kit/tables.ts'
 import { RequestContext } from '../request-context.ts'
 import { withAfterCommit } from './after-commit.ts'
 import type { PoolStats } from './pool-stats.ts'
+import type { Replica } from './replica.ts'
 import { Abandoned, endingWithRequest } from './statement.ts'
 
 // By require() for the reason that kit/tables.ts gives.
@@ -18,9 +20,15 @@ const driver = require('drizzle-orm/postgres-js') as typeof import('drizzle-orm/
  * Statements and transactions end with the request in whose course they run; see {@link endingWithRequest}.
  *
  * @param pool counts them
+ * @param replica where requests read that may; see {@link readFrom}
  */
-export function drizzleOn(sql: Sql, pool?: PoolStats): Database {
-  return withAfterCommit(driver.drizzle(alwaysPrepared(sql, pool) as Sql))
+export function drizzleOn(sql: Sql, pool?: PoolStats, replica?: Replica): Database {
+  const client = alwaysPrepared(sql, pool)
+  const db = driver.drizzle((replica ? readFrom(replica, client) : client) as Sql)
+  // drizzle reads dates and lists itself, and has told only the pool that it knows.
+  if (replica)
+    for (const kind of ['parsers', 'serializers'] as const) Object.assign(replica.sql.options[kind], sql.options[kind])
+  return withAfterCommit(db)
 }
 
 /** A database that is never asked, for describing modules without running them. */
@@ -58,6 +66,38 @@ function alwaysPrepared(sql: Client, pool: PoolStats | undefined, transaction?: 
     }) as unknown as Sql['begin'],
     savepoint: (run) => sql.savepoint?.((inner) => run(alwaysPrepared(inner, pool, transaction))),
   }
+}
+
+/** What begins so may be read from a replica; should it write all the same, the replica refuses, and the primary is asked. */
+const SELECT = /^\s*select\b/i
+
+/**
+ * Has requests that may read from the replica do so, each until its first statement that is no `select`, or its first
+ * transaction: it must find what it has written.
+ */
+function readFrom(replica: Replica, primary: Client): Client {
+  return {
+    ...primary,
+    unsafe: ((text, parameters) => {
+      const from = reading.getStore()
+      if (from?.from === replica) {
+        if (SELECT.test(text)) return readOnce(replica, text, parameters, primary)
+        from.from = undefined
+      }
+      return primary.unsafe(text, parameters)
+    }) as Sql['unsafe'],
+    begin: ((run: Run) => {
+      const from = reading.getStore()
+      if (from?.from === replica) from.from = undefined
+      return (primary.begin as unknown as (run: Run) => unknown)(run)
+    }) as unknown as Sql['begin'],
+  }
+}
+
+function readOnce(replica: Replica, text: string, parameters: Parameters<Sql['unsafe']>[1], primary: Client) {
+  const query = replica.sql.unsafe<Row[]>(text, parameters, { prepare: true })
+  replica.orPrimary(query, () => primary.unsafe<Row[]>(text, parameters))
+  return endingWithRequest(query, replica.pool, false)
 }
 
 /** A transaction has a connection, or waits for one, as long as it lasts. */

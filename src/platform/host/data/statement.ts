@@ -4,8 +4,10 @@ import { type Span, spanBelow } from '../tracing/tracer.ts'
 import type { PoolStats } from './pool-stats.ts'
 
 /** What postgres.js has on its queries and does not declare: it settles them by their own `resolve` and `reject`. */
-interface Settling {
+export interface Settling {
   strings: readonly string[]
+  /** `values` where rows are wanted as lists. */
+  isRaw?: string | boolean
   resolve: (rows: unknown) => void
   reject: (error: unknown) => void
 }

@@ -19,6 +19,7 @@ export interface Service {
   readonly address: string
   readonly port: number
   readonly opsPort: number
+  readonly weight: number
 }
 
 /** What is read of an answer; there is more in it. */
@@ -60,6 +61,7 @@ export class ConsulAgent {
         Name: service.name,
         Address: service.address,
         Port: service.port,
+        Weights: { Passing: service.weight, Warning: 1 },
         Check: {
           Name: `${service.name} is ready`,
           HTTP: `${at(service.opsPort)}/readyz`,

@@ -44,10 +44,10 @@ export function consulDiscovery(options: {
       await within(PATIENCE.start, Promise.all(watches.map((watch) => watch.start())))
     },
     endpointsOf: (module) => known.of(module),
-    async register({ port, opsPort }) {
+    async register({ port, opsPort, workers = 1 }) {
       registrations = hosted.map((module) => {
         const name = serviceOf(module)
-        const service: Service = { id: `${name}-${address}-${port}`, name, address, port, opsPort }
+        const service: Service = { id: `${name}-${address}-${port}`, name, address, port, opsPort, weight: workers }
         return new Registration(service, agent, log)
       })
       await within(PATIENCE.register, Promise.all(registrations.map((registration) => registration.start())))

@@ -12,6 +12,8 @@ export interface Endpoint {
 export interface Ports {
   readonly port: number
   readonly opsPort: number
+  /** How many processes share these, to be asked as much more than others; 1 where nothing is said. */
+  readonly workers?: number
 }
 
 /** Finds the instances of modules that run in other processes, and goes on finding them. */

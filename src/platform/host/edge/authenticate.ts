@@ -21,7 +21,7 @@ declare module 'fastify' {
 }
 
 const OWN_HEADERS = [IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER]
-const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
+export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
  * Finds out who asks, before anything else is done for them. In this order: the signed word of an edge process that has
@@ -67,6 +67,18 @@ export function authenticate(
   server.addHook('preValidation', (request, _reply, done) => {
     ensureAllowed(request.routeConfig.allow ?? 'anyone', request.identity)
     done()
+  })
+  if (edge && sessions.noteWrite) noteWrites(server, sessions.noteWrite)
+}
+
+/** Before a client hears of what it has written, its session is told, so that its next request finds it. */
+function noteWrites(server: FastifyInstance, noteWrite: (sessionId: string) => Promise<void>): void {
+  server.addHook('onSend', async (request) => {
+    const { identity, method, vouched } = request
+    if (!identity || vouched || SAFE_METHODS.has(method)) return
+    await noteWrite(identity.sessionId).catch((error) =>
+      request.log.warn({ err: error }, 'it was not noted that a session has written'),
+    )
   })
 }
 

@@ -6,6 +6,8 @@ export interface KeptSession {
   readonly id: string
   readonly data: Readonly<Record<string, unknown>>
   readonly lastUsedAt: Date
+  /** When its user last wrote, as far as that was noted, in milliseconds since 1970. */
+  readonly wroteAt?: number
 }
 
 /** A place for sessions: their JSON by id, until they expire; and which ones a user has. */
@@ -17,6 +19,8 @@ export interface SessionKeeper {
   replace(id: string, data: Record<string, unknown>): Promise<void>
   /** Notes that a session was used, if it is there still. */
   touch(id: string): Promise<void>
+  /** Notes that its user wrote, if it is there still. */
+  noteWrite(id: string, at: number): Promise<void>
   destroy(id: string): Promise<void>
   /** All sessions of a user. */
   list(userId: string): Promise<KeptSession[]>
@@ -24,11 +28,10 @@ export interface SessionKeeper {
 
 /** Sessions in the table `seam.sessions`; what has expired is removed as new sessions come. */
 export function postgresKeeper(sql: Sql): SessionKeeper {
-  const kept = (row: Record<string, string>): KeptSession => ({
-    id: row.id!,
-    data: JSON.parse(row.data!),
-    lastUsedAt: new Date(row.last_used_at!),
-  })
+  const kept = (row: Record<string, string>): KeptSession => {
+    const data = JSON.parse(row.data!)
+    return { id: row.id!, data, lastUsedAt: new Date(row.last_used_at!), wroteAt: data.wroteAt }
+  }
   return {
     async get(id) {
       const [row] = await sql`
@@ -50,6 +53,9 @@ export function postgresKeeper(sql: Sql): SessionKeeper {
     },
     async touch(id) {
       await sql`update seam.sessions set last_used_at = now() where id = ${id}`
+    },
+    async noteWrite(id, at) {
+      await sql`update seam.sessions set data = data || jsonb_build_object('wroteAt', ${at}::bigint) where id = ${id}`
     },
     async destroy(id) {
       await sql`delete from seam.sessions where id = ${id}`
@@ -75,11 +81,13 @@ export function redisKeeper(redis: Redis): SessionKeeper {
   const read = (id: string) => redis.hgetall(key(id))
   const get = async (id: string): Promise<KeptSession | null> => {
     // A process that had no processor for a while finds that the time is up before it finds the answer, which has come long since.
-    const { data, lastUsedAt } = await read(id).catch((error: Error) => {
+    const { data, lastUsedAt, wroteAt } = await read(id).catch((error: Error) => {
       if (error.message !== 'Command timed out') throw error
       return read(id)
     })
-    return data ? { id, data: JSON.parse(data), lastUsedAt: new Date(Number(lastUsedAt)) } : null
+    return data
+      ? { id, data: JSON.parse(data), lastUsedAt: new Date(Number(lastUsedAt)), wroteAt: Number(wroteAt ?? 0) }
+      : null
   }
   const writeIfThere = async (id: string, field: string, value: string) => {
     await redis.eval(WRITE_IF_THERE, 1, key(id), field, value)
@@ -104,6 +112,7 @@ export function redisKeeper(redis: Redis): SessionKeeper {
     },
     replace: (id, data) => writeIfThere(id, 'data', JSON.stringify(data)),
     touch: (id) => writeIfThere(id, 'lastUsedAt', String(Date.now())),
+    noteWrite: (id, at) => writeIfThere(id, 'wroteAt', String(at)),
     async destroy(id) {
       const userId = await redis.hget(key(id), 'userId')
       await redis.del(key(id))

@@ -15,7 +15,7 @@ const LIFETIME = 7 * 24 * 3600 * 1000
 const TOUCH = 60_000
 
 /** What is kept of a session. */
-interface SessionRecord extends Omit<Identity, 'sessionId'> {
+interface SessionRecord extends Omit<Identity, 'sessionId' | 'wroteAt'> {
   device: string | null
   address: string
   createdAt: string
@@ -35,11 +35,19 @@ export interface Sessions extends ModuleSessions {
   ofCookie(cookie: string): Promise<Identity | null>
   /** The user whose session a token names; null when the token is not valid or the session is over. */
   ofToken(token: string): Promise<Identity | null>
+  /** Notes that the user of a session has written just now, where that is of interest; undefined where it is not. */
+  readonly noteWrite: ((sessionId: string) => Promise<void>) | undefined
 }
 
 export function sessionsIn(
   keeper: SessionKeeper,
-  options: { secret: string; tokens: SystemTokens; log: FastifyBaseLogger },
+  options: {
+    secret: string
+    tokens: SystemTokens
+    log: FastifyBaseLogger
+    /** Whether what a session writes is noted, because there are replicas that may not have it yet. */
+    notesWrites?: boolean
+  },
 ): Sessions {
   const signer = new Signer(keyFor(options.secret, 'session cookie').toString('hex'), 'sha256')
   const starting = new WeakMap<object, string>()
@@ -50,7 +58,11 @@ export function sessionsIn(
     if (!kept || !record) return null
     if (Date.now() - kept.lastUsedAt.getTime() > TOUCH)
       keeper.touch(id).catch((error) => options.log.debug({ err: error }, 'the use of a session was not noted'))
-    return { userId: record.userId, roles: record.roles, sessionId: id }
+    const identity = { userId: record.userId, roles: record.roles, sessionId: id }
+    // Whoever has just signed in may have registered just before.
+    return options.notesWrites
+      ? { ...identity, wroteAt: Math.max(kept.wroteAt ?? 0, Date.parse(record.createdAt)) }
+      : identity
   }
   const listOf = async (userId: string) =>
     (await keeper.list(userId)).flatMap((kept) => {
@@ -72,6 +84,8 @@ export function sessionsIn(
         cookie: { path: '/', httpOnly: true, sameSite: 'lax', secure: 'auto', maxAge: LIFETIME },
       })
     },
+
+    noteWrite: options.notesWrites ? (id) => keeper.noteWrite(id, Date.now()) : undefined,
 
     async ofCookie(value) {
       const { valid, value: id } = signer.unsign(value)

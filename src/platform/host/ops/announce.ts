@@ -6,13 +6,14 @@ export function announce(
   process: {
     placement: Placement
     edge: boolean
+    workers: number
     discovery: DiscoveryChoice
     moduleUrls: ReadonlyMap<string, readonly string[]>
   },
   urls: { api: string; ops: string; grpc?: string },
   runsOn: { database: string; queue: string; sessions: string },
 ): string {
-  const { placement, edge, discovery } = process
+  const { placement, edge, workers, discovery } = process
   const hosted = placement.hosted.map(({ contract }) => contract.name).join(', ')
   const elsewhere = placement.remote.map(({ contract: { name } }) => {
     const at = process.moduleUrls.get(name)
@@ -25,6 +26,7 @@ export function announce(
     ...(edge ? [['Docs', `${urls.api}/docs`]] : []),
     ['Ops', `${urls.ops}/metrics  /livez  /readyz`],
     ...(urls.grpc ? [['gRPC', `${urls.grpc}, for processes of this system only (RPC)`]] : []),
+    ...(workers > 1 ? [['Workers', `${workers} processes share these ports (WORKERS)`]] : []),
     ['Modules', `${hosted || 'none, a pure gateway'} (MODULES)`],
     ...elsewhere.map((text, index) => [index === 0 ? 'Elsewhere' : '', text]),
     ['Database', `${runsOn.database} (DATABASE_URL)`],

@@ -148,6 +148,18 @@ function keeperSuite(t: Test, sessions: SessionKeeper): void {
     t.ok(touched.lastUsedAt > before)
     t.same(touched.data, { roles: ['admin'] })
   })
+
+  t.test('that a session has written is noted, and does not bring one back that has ended', async (t) => {
+    const [id, ended] = [randomUUID(), randomUUID()]
+    await keeper.set(id, { roles: ['member'] }, inAnHour())
+    for (const at of [1_795_551_320_123, 1_795_551_320_456]) await sessions.noteWrite(id, at)
+    const noted = (await sessions.get(id))!
+    t.equal(noted.wroteAt, 1_795_551_320_456)
+    await sessions.replace(id, { ...noted.data, roles: ['admin'] })
+    t.match(await sessions.get(id), { data: { roles: ['admin'] }, wroteAt: 1_795_551_320_456 })
+    await sessions.noteWrite(ended, 1)
+    t.equal(await sessions.get(ended), null)
+  })
 }
 
 t.test('sessions in PostgreSQL', async (t) => {
