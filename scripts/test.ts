@@ -146,7 +146,7 @@ async function forgetAtPowerFailure(url: string): Promise<void> {
 /** What holds at a pace that is measured. Nothing else may run beside it. */
 const MEASURED = 'test/resilience/**/*.test.ts'
 /** The longest files. They begin, so that none of them runs alone at the end. */
-const LONG = 'test/{topology,permissions}/**/*.test.ts'
+const LONG = 'test/{topology,permissions,chaos,platform/host/events}/**/*.test.ts'
 /** Processes that run the others: more than there are cores, since half of the time each of them waits. */
 const WORKERS = 3
 

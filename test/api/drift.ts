@@ -28,22 +28,22 @@ export interface Drift {
 
 let document: Promise<Document> | undefined
 
-/** The document is made once for all tests of a file. */
+/** The document is made once for all tests of a process. */
 export const theDocument = (): Promise<Document> => {
   document ??= describeApi(catalogue) as Promise<Document>
   return document
 }
 
-/** Refusals of what never comes as far as an operation: no request, no path, no method of it. */
-const BEFORE_ROUTES = new Set([404, 405, 408, 414, 431])
+let checks: Promise<(schema: object) => Check> | undefined
 
-export async function watchDrift(): Promise<Drift> {
-  const { paths, components } = await theDocument()
+/** Compiles each schema of the document when it is first asked for. */
+async function compileOnce(): Promise<(schema: object) => Check> {
+  const { components } = await theDocument()
   const ajv = createAjv()
   for (const [name, schema] of Object.entries(components.schemas))
     ajv.addSchema(closed(schema) as object, `#/components/schemas/${name}`)
   const compiled = new WeakMap<object, Check>()
-  const checkOf = (schema: object): Check => {
+  return (schema) => {
     let check = compiled.get(schema)
     if (!check) {
       const validate = ajv.compile(closed(schema) as object)
@@ -52,6 +52,14 @@ export async function watchDrift(): Promise<Drift> {
     }
     return check
   }
+}
+
+/** Refusals of what never comes as far as an operation: no request, no path, no method of it. */
+const BEFORE_ROUTES = new Set([404, 405, 408, 414, 431])
+
+export async function watchDrift(): Promise<Drift> {
+  const { paths } = await theDocument()
+  const checkOf = await (checks ??= compileOnce())
   const templates = Object.keys(paths)
     .map((path) => ({ path, pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`) }))
     // Where both fit, the path without parameters is meant.

@@ -35,7 +35,9 @@ export async function runChaos(run: Run, log: (line: string) => void): Promise<O
   const began = performance.now()
   const seconds = () => ((performance.now() - began) / 1000).toFixed(1)
   try {
-    const work = writer.work(8).catch((error) => void wrong.push(`the writer was stopped: ${error.message}`))
+    const work = writer
+      .work(run.long ? 8 : 4)
+      .catch((error) => void wrong.push(`the writer was stopped: ${error.message}`))
     const watching = new AbortController()
     const watched = watchNames(world.sql, watching.signal)
     for (const { pause, fault } of schedule) {

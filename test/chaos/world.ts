@@ -101,6 +101,8 @@ export async function openWorld(queue: Queue): Promise<World> {
       async restartPostgres() {
         const [pid] = (await readFile(join(folder, 'postgres/cluster/data/postmaster.pid'), 'utf8')).split('\n')
         process.kill(Number(pid), 'SIGQUIT')
+        // One that is still ending would be taken for one that runs.
+        await until('the end of PostgreSQL', () => !isRunning(Number(pid)))
         const before = server
         server = await until('PostgreSQL', () =>
           acquireEmbeddedPostgres({ folder: join(folder, 'postgres') }).catch(() => undefined),
@@ -113,6 +115,14 @@ export async function openWorld(queue: Queue): Promise<World> {
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
   }
 }
 

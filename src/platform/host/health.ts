@@ -9,7 +9,7 @@ import type { Adapter } from './rpc/target.ts'
 export const PLATFORM = 'seam'
 
 /** How long a module may take to say that it is well, in milliseconds; the whole answer must be there within 1 s. */
-const TIMEOUT = 800
+const TIMEOUT = 500
 
 /** What the platform asks every module, through the same adapters that its procedures are called through. */
 export const healthContract = (module: string) =>

@@ -102,6 +102,6 @@ t.test('an internal service takes the word of its own system, and of nobody else
     for (const caller of ['notifications', 'users', 'nobody', ''])
       refused(t, await call(caller), { status: 404, code: 'NotFound', module: 'seam', path: '/_seam/users' }, caller)
     // The platform itself may ask for health there, and for nothing else.
-    t.match((await call('seam')).text, /^0!.*"Unavailable"/)
+    t.match((await call('seam')).text, /^0!.*"UnknownProcedure"/)
   })
 })

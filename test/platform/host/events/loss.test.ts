@@ -20,7 +20,9 @@ t.setTimeout(110_000)
 const migrations = await eventMigrations()
 t.teardown(() => migrations.remove())
 const rejections: unknown[] = []
-process.on('unhandledRejection', (reason) => rejections.push(reason))
+const remember = (reason: unknown) => rejections.push(reason)
+process.on('unhandledRejection', remember)
+t.teardown(() => process.off('unhandledRejection', remember))
 
 const timed = async (work: Promise<unknown>) => {
   const started = performance.now()
