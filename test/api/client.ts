@@ -124,10 +124,11 @@ export function cookieOf(answer: Answer): string {
 /** Asks again and again until the answer will do, at most 15 s; then the last answer is returned all the same. */
 export async function until<T>(look: () => Promise<T>, good: (found: T) => boolean): Promise<T> {
   const end = performance.now() + 15_000
-  for (;;) {
+  // Who waits long asks less often, since it is the asking that keeps the machine busy.
+  for (let pause = 20; ; pause = Math.min(1.5 * pause, 100)) {
     const found = await look()
     if (good(found) || performance.now() > end) return found
-    await sleep(20)
+    await sleep(pause)
   }
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Waits until a condition gives something true, and returns that; asks every 10 ms, at most `timeout` ms (20 s).
+ * Waits until a condition gives something true, and returns that; asks every 10 ms at first and every 50 ms later, at most `timeout` ms (20 s).
  *
  * @throws {Error} that says what did not come
  */
@@ -11,10 +11,10 @@ export async function until<T>(
   timeout = 20_000,
 ): Promise<Exclude<T, false | null | undefined | 0 | ''>> {
   const end = Date.now() + timeout
-  for (;;) {
+  for (let pause = 10; ; pause = Math.min(1.2 * pause, 50)) {
     const found = await condition()
     if (found) return found as Exclude<T, false | null | undefined | 0 | ''>
     if (Date.now() > end) throw new Error(`Waited ${timeout} ms in vain: ${what}.`)
-    await sleep(10)
+    await sleep(pause)
   }
 }
