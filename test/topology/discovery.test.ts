@@ -81,9 +81,10 @@ t.test('static: the instances that are listed share the work', { buffered: true 
   const edge = await start({ PORT: '0', MODULES: 'posts,notifications', USERS_URL: `${one.url},${two.url}` })
   const asking = await loop(connect(edge.url))
   await asking.more(300)
+  // One that is slow at first, as it may be on a busy machine, is left alone for a while.
+  await until('both have served', () => one.served() > 10 && two.served() > 10)
   await asking.end()
   t.strictSame(asking.failures, [])
-  t.ok(one.served() > 10 && two.served() > 10, `${one.served()} and ${two.served()} requests`)
 })
 
 t.test('dns: instances come and go without a failed request', { buffered: true }, async (t) => {

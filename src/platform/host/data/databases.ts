@@ -29,6 +29,12 @@ export interface ModuleDatabase {
 /** postgres.js would ask for the types of lists on its own account, and nobody hears when that fails; drizzle reads lists itself. */
 const NO_QUESTIONS = { fetch_types: false }
 
+/**
+ * Seconds until a connection that was refused is tried again. postgres.js would wait longer each time that any connection of
+ * the pool fails, up to 20 s, and so for that long after a server that was gone for a moment is back.
+ */
+export const RECONNECT = { backoff: () => 0.1 + Math.random() / 5 }
+
 /** Of statements, on each connection: none waits behind another, and a request to cancel one hits no other. */
 const ONE_AT_A_TIME = { max_pipeline: 0 }
 
@@ -83,6 +89,7 @@ function openPool(
     idle_timeout: 60,
     onnotice: () => {},
     ...NO_QUESTIONS,
+    ...RECONNECT,
     ...options,
     connection: { application_name: `seam ${module}`, ...connection },
   })
@@ -108,6 +115,7 @@ export function openPlatformDatabase(url: string): Sql {
     connect_timeout: 5,
     onnotice: () => {},
     ...NO_QUESTIONS,
+    ...RECONNECT,
     connection: { application_name: 'seam', statement_timeout: STATEMENT_TIMEOUT * 6 } as Record<
       string,
       string | number

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import postgres, { type Sql } from 'postgres'
 import { BootError } from '../boot-error.ts'
-import { roleOf } from './databases.ts'
+import { RECONNECT, roleOf } from './databases.ts'
 import { untilReachable } from './until-reachable.ts'
 
 const require = createRequire(import.meta.url)
@@ -45,6 +45,7 @@ export async function migrate(
     connect_timeout: 5,
     onnotice: () => {},
     fetch_types: false,
+    ...RECONNECT,
     connection: { application_name: 'seam migration', lock_timeout: PATIENCE.turn } as Record<string, string | number>,
   })
   try {

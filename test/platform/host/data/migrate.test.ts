@@ -260,15 +260,18 @@ t.test('logins that are no superusers', async (t) => {
 })
 
 t.test('a database that cannot be reached gives one line, no password, and code 1, in bounded time', async (t) => {
-  const started = performance.now()
-  const { code, stdout, stderr } = await run('src/migrate.ts', {
-    ...MIGRATE,
-    DATABASE_URL: 'postgres://me:hidden@127.0.0.1:1/none',
-  })
+  const timed = async (env: Record<string, string>) => {
+    const started = performance.now()
+    const result = await run('src/migrate.ts', { ...MIGRATE, ...env })
+    return { ...result, took: performance.now() - started }
+  }
+  // How long the program takes to start is the machine's affair.
+  const { took: start } = await timed({ DATABASE_URL: 'no address' })
+  const { code, stdout, stderr, took } = await timed({ DATABASE_URL: 'postgres://me:hidden@127.0.0.1:1/none' })
   t.equal(code, 1)
   t.equal(stdout, '')
   t.equal(stderr.trim(), 'PostgreSQL at 127.0.0.1:1/none cannot be used: connect ECONNREFUSED 127.0.0.1:1.')
-  t.ok(performance.now() - started < 10_000)
+  t.ok(took - start < 6_000, `${took} ms`)
 })
 
 t.test('a wrong password, and a database that is not there, give PostgreSQL’s own words', async (t) => {
