@@ -63,7 +63,9 @@ async function stage<T>(name: string, work: () => Promise<T>, isGood = (_result:
 const check = (program: string, ...args: string[]) =>
   stage([program, ...args].join(' '), async () => {
     const { code, output } = await run(program, args, { limit: 300 })
-    if (code !== 0) throw new Failure(output.trim())
+    if (code === 0) return
+    print(output.trim())
+    throw new Failure(`${program} has found faults.`)
   })
 
 /** Waits for all even if one fails, so that each failure is printed and nothing goes on behind the next line. */
@@ -181,16 +183,19 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   })
 }
 
-try {
-  await together([check('tsc'), check('biome', 'check', '--error-on-warnings'), check('depcruise', 'src')])
-  const env = await stage('Redis, dnsmasq, RabbitMQ and PostgreSQL', startServices)
+async function tests(): Promise<void> {
+  const env = await stage('Redis, dnsmasq, RabbitMQ, PgBouncer and PostgreSQL', startServices)
   const files = await stage(
     'tests',
     () => test(env),
     (files) => files.every(({ failed }) => failed === 0),
   )
-  await close()
   summarize(files)
+}
+
+try {
+  // The checks keep one processor busy for half a minute, and say at once what they find.
+  await together([check('tsc'), check('biome', 'check', '--error-on-warnings'), check('depcruise', 'src'), tests()])
 } catch (error) {
   console.error(error instanceof Failure ? error.message : error)
   process.exitCode = 1
