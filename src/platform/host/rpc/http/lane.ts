@@ -62,7 +62,7 @@ export class Lane {
   #post(entries: readonly Entry[], body: string): void {
     const { instance, module, caller, agent, tokens } = this.#to
     const id = `${this.#name}-${++this.#batches}`
-    const batch = new SentBatch(id, module, instance, entries, (index) => this.#add(new Cancellation(id, index)))
+    const batch = new SentBatch(module, instance, entries, (index) => this.#add(new Cancellation(id, index)))
     const headers: Record<string, string> = {
       'content-type': BATCH_TYPE,
       [SERVICE_HEADER]: tokens.service.sign(module, { caller }),

@@ -137,7 +137,7 @@ const nonsense: Record<string, [Answer, new (...args: never[]) => SeamError]> = 
   'an error without words': [failure({ module: 'shop', code: 'Closed' }), Unavailable],
   'faults that are no list': [failure(wire('BadInput', { details: { errors: 'all' } })), BadInput],
   'faults that are nothing': [failure(wire('BadInput', { details: null })), BadInput],
-  'more than 8 MiB at once': [text(200, `0 "${'x'.repeat(MAX_OUTPUT)}"\n`), Unavailable],
+  'more than 8 MiB at once': [text(200, `0 "${'x'.repeat(MAX_OUTPUT + 8)}"\n`), Unavailable],
   'more than 8 MiB, bit by bit': [
     (response) => {
       const more = () => {
