@@ -1,5 +1,5 @@
-import type { Redis } from 'ioredis'
 import type { Sql } from 'postgres'
+import type { RedisClient } from '../redis.ts'
 
 /** A session as it is kept. */
 export interface KeptSession {
@@ -75,7 +75,7 @@ const WRITE_IF_THERE = "if redis.call('exists', KEYS[1]) == 1 then redis.call('h
  * Sessions in Redis, each a hash under `seam:session:<id>`, and the ids of each user's sessions in a set under
  * `seam:sessions-of:<user>`, ordered by when they expire. Redis removes what has expired.
  */
-export function redisKeeper(redis: Redis): SessionKeeper {
+export function redisKeeper(redis: RedisClient): SessionKeeper {
   const key = (id: string) => `seam:session:${id}`
   const listKey = (userId: string) => `seam:sessions-of:${userId}`
   const read = (id: string) => redis.hgetall(key(id))
