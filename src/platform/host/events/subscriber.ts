@@ -216,24 +216,26 @@ export class Subscriber {
   }
 
   async #handleTogether(batch: readonly Sound[], kept: boolean): Promise<Turns | 'failed'> {
-    const context = new RequestContext({ timeout: TOGETHER.limit })
     let begun = false
+    const handle = async (tx: Transaction) => {
+      const turns = await takeTurns(tx, batch, kept)
+      begun = true
+      for (const one of turns.mine) await this.#run(one, tx, TOGETHER.limit)
+      return turns
+    }
     try {
-      return await this.#inTurn(() =>
-        context.run(() =>
-          this.#db.transaction(async (tx) => {
-            const turns = await takeTurns(tx, batch, kept)
-            begun = true
-            for (const one of turns.mine) await this.#run(one, tx, TOGETHER.limit)
-            return turns
-          }),
-        ),
-      )
+      return await this.#inTurn(async () => {
+        // Its time is counted from here: it may have waited for others.
+        const context = new RequestContext({ timeout: TOGETHER.limit })
+        try {
+          return await context.run(() => this.#db.transaction(handle))
+        } finally {
+          context.end()
+        }
+      })
     } catch (error) {
       if (begun) return 'failed'
       throw error
-    } finally {
-      context.end()
     }
   }
 
