@@ -3,12 +3,15 @@ import postgres from 'postgres'
 import { Registry } from 'prom-client'
 import { Webhook } from 'standardwebhooks'
 import t from 'tap'
+import { openModuleDatabase } from '../../../../../src/platform/host/data/databases.ts'
 import { exposeEvents } from '../../../../../src/platform/host/events/event-metrics.ts'
 import { eventsTask } from '../../../../../src/platform/host/events/events-task.ts'
+import { publish } from '../../../../../src/platform/host/events/outbox.ts'
+import { OutsideRelay } from '../../../../../src/platform/host/events/outside/outside-relay.ts'
 import { webhook } from '../../../../../src/platform/host/events/outside/webhook.ts'
 import { readWebhooks } from '../../../../../src/platform/host/events/outside/webhook-rules.ts'
 import { startEndpoint } from '../../../../support/endpoint.ts'
-import { eventHost, eventMigrations } from '../../../../support/event-host.ts'
+import { alpha, eventHost, eventMigrations } from '../../../../support/event-host.ts'
 import { freshState } from '../../../../support/topology.ts'
 import { until } from '../../../../support/until.ts'
 
@@ -137,6 +140,23 @@ t.test('an endpoint that does not answer holds up nobody else', async (t) => {
   await host.publish('silent', 8)
   await confirmed('good', 13)
   t.equal((await deliveries('bad')).at(-1)!.confirmed_at, null)
+})
+
+t.test('a process that ends uses up no attempt, neither of what it cuts off nor of what waits', async (t) => {
+  const { db, sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
+  t.teardown(close)
+  const ending = to('ending', [])
+  endpoint.replies('/ending', ...Array.from({ length: ending.concurrency }, () => 'silence' as const))
+  for (let n = 0; n <= ending.concurrency; n++)
+    await db.transaction((tx) => publish(tx, alpha.events.happened, { key: `ending${n}`, n }, [{ name: ending.name }]))
+  const relay = new OutsideRelay('alpha', ending, { db: alphaSql, log: pino({ level: 'silent' }) })
+  relay.sweep.start()
+  await until('all that it hands over at a time', () => requests('ending').length === ending.concurrency)
+  await ending.close()
+  await relay.sweep.stop()
+  const rows = await deliveries('ending')
+  t.equal(rows.length, ending.concurrency + 1)
+  for (const row of rows) t.match(row, { attempts: 0, dead_at: null, errors: null, is_far: false })
 })
 
 t.test('EVENTS_WEBHOOKS is checked, and what is wrong is said without its values', async (t) => {
