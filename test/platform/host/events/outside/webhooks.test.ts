@@ -6,7 +6,10 @@ import t from 'tap'
 import { openModuleDatabase } from '../../../../../src/platform/host/data/databases.ts'
 import { exposeEvents } from '../../../../../src/platform/host/events/event-metrics.ts'
 import { eventsTask } from '../../../../../src/platform/host/events/events-task.ts'
-import { publish } from '../../../../../src/platform/host/events/outbox.ts'
+import { replay } from '../../../../../src/platform/host/events/history.ts'
+import { confirm, publish } from '../../../../../src/platform/host/events/outbox.ts'
+import { deadDeliveries } from '../../../../../src/platform/host/events/outside/dead-deliveries.ts'
+import { notAccepted, takeDueTo } from '../../../../../src/platform/host/events/outside/handing-over.ts'
 import { OutsideRelay } from '../../../../../src/platform/host/events/outside/outside-relay.ts'
 import { webhook } from '../../../../../src/platform/host/events/outside/webhook.ts'
 import { readWebhooks } from '../../../../../src/platform/host/events/outside/webhook-rules.ts'
@@ -133,6 +136,34 @@ t.test('what was published since a moment is posted again, under its own id', as
   await confirmed('good', 12)
   const refusal = 'subscribes to no event of the modules here (MODULES, EVENTS_WEBHOOKS, EVENTS_AMQP_URL).'
   for (const to of ['webhook:other', 'amqp:seam.events']) await t.rejects(replay(to), { message: `"${to}" ${refusal}` })
+})
+
+t.test('after a replay, too, the next of a key waits for one that was not accepted', async (t) => {
+  const { db, sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
+  t.teardown(close)
+  const subscriber = 'webhook:replayed'
+  const publishOne = (n: number) =>
+    db.transaction((tx) => publish(tx, alpha.events.happened, { key: 'replayed', n }, [{ name: subscriber }]))
+  const take = () => takeDueTo(alphaSql, { module: 'alpha', subscriber, limit: 100, seconds: 60 })
+  const nothing = { at: new Date().toISOString(), message: '', stack: '' }
+  await publishOne(1)
+  const [first] = await take()
+  await notAccepted(alphaSql, subscriber, first!.event, { kind: 'dead', failure: nothing })
+  await replay(db, [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
+  await publishOne(2)
+  const others = (await take()).map(({ event }) => event)
+  t.ok(others.length > 1)
+  t.notOk(
+    others.some(({ key }) => key === 'replayed'),
+    'neither once more, nor what is new',
+  )
+  await confirm(alphaSql, subscriber, others)
+  await deadDeliveries(alphaSql, 'alpha', subscriber).discard(first!.event.id)
+  const last = await take()
+  t.same(
+    last.map(({ event }) => event.sequence),
+    [1, 3],
+  )
 })
 
 t.test('an endpoint that does not answer holds up nobody else', async (t) => {
