@@ -6,7 +6,7 @@ import type { Handling, ReceivedEvent } from '../../kit/module.ts'
 import type { Database, Transaction } from '../../kit/tables.ts'
 import { afterCommit } from '../data/after-commit.ts'
 import { Durations } from '../ops/durations.ts'
-import { RequestContext } from '../request-context.ts'
+import { RequestContext, requestIdOf } from '../request-context.ts'
 import type { Delivery, DeliveryId, Transport } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
 import { failureOf } from './failure.ts'
@@ -340,8 +340,9 @@ export class Subscriber {
   }
 }
 
+/** Anybody may have written to the queue: ids are believed as far as those of requests from outside are. */
 const contextOf = ({ requestId, traceparent }: Delivery, timeout: number): RequestContext =>
-  new RequestContext({ requestId: requestId ?? undefined, traceparent: traceparent ?? undefined, timeout })
+  new RequestContext({ requestId: requestIdOf(requestId ?? undefined), traceparent: traceparent ?? undefined, timeout })
 
 /** Seconds until the next attempt: 1, 2, 4 … 256, less up to a half, so that what failed together does not come together. */
 const pauseAfter = (attempts: number): number => Math.min(2 ** (attempts - 1), 256) * (1 - Math.random() / 2)

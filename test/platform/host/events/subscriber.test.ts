@@ -6,6 +6,7 @@ import { openModuleDatabase } from '../../../../src/platform/host/data/databases
 import { migrate } from '../../../../src/platform/host/data/migrate.ts'
 import type { Delivery, Transport } from '../../../../src/platform/host/events/delivery.ts'
 import { Subscriber } from '../../../../src/platform/host/events/subscriber.ts'
+import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import { freshDatabase } from '../../../support/database.ts'
 import { alpha, eventMigrations } from '../../../support/event-host.ts'
 import { until } from '../../../support/until.ts'
@@ -61,4 +62,14 @@ t.test('events that wait long for the slow handlers of other keys are handled al
   await Promise.all([waiting, ...occupied])
   t.same(begun.slice(5), ['a', 'b'])
   t.equal((await sql`select from inbox`).length, 0)
+})
+
+t.test('an id of a request that came with an event is believed when it is well formed', async (t) => {
+  const seen: (string | undefined)[] = []
+  const beta = subscriber(async () => void seen.push(RequestContext.current()?.requestId))
+  const ids = ['r-1', 'r"],\n["', 'é', 'x'.repeat(129)]
+  for (const [n, requestId] of ids.entries()) await beta.receive([{ ...firstOf(`request${n}`), requestId }])
+  t.equal(seen[0], 'r-1')
+  t.equal(seen.length, ids.length)
+  for (const id of seen.slice(1)) t.match(id, /^[0-9a-f-]{36}$/)
 })
