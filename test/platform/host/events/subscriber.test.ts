@@ -1,0 +1,75 @@
+import { randomUUID } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import pino from 'pino'
+import t from 'tap'
+import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
+import { migrate } from '../../../../src/platform/host/data/migrate.ts'
+import type { Delivery, Transport } from '../../../../src/platform/host/events/delivery.ts'
+import { Subscriber } from '../../../../src/platform/host/events/subscriber.ts'
+import { RequestContext } from '../../../../src/platform/host/request-context.ts'
+import { freshDatabase } from '../../../support/database.ts'
+import { alpha, eventMigrations } from '../../../support/event-host.ts'
+import { until } from '../../../support/until.ts'
+
+const database = await freshDatabase()
+const migrations = await eventMigrations()
+await migrate(database.url, { folder: migrations.folder, schemas: ['beta'] })
+const { db, sql, close } = openModuleDatabase('beta', database.url)
+
+t.teardown(async () => {
+  await close()
+  await migrations.remove()
+  await database.close()
+})
+
+const subscriber = (handle: (key: string) => Promise<void>) => {
+  const transport = { send: async () => {} } as unknown as Transport
+  const made = new Subscriber('beta', { db, transport, log: pino({ level: 'silent' }) })
+  made.on(alpha.events.happened, ({ key }) => handle(key))
+  return made
+}
+
+/** The first event of a key. */
+const firstOf = (key: string): Delivery => ({
+  id: randomUUID(),
+  publisher: 'alpha',
+  name: 'thing.happened',
+  version: 1,
+  key,
+  sequence: 1,
+  place: 1,
+  after: 0,
+  occurredAt: new Date().toISOString(),
+  data: { key, n: 1 },
+  requestId: null,
+  traceparent: null,
+})
+
+t.test('events that wait long for the slow handlers of other keys are handled all the same', async (t) => {
+  const slow = Promise.withResolvers<void>()
+  const begun: string[] = []
+  const beta = subscriber(async (key) => {
+    begun.push(key)
+    if (key.startsWith('slow')) await slow.promise
+  })
+  const occupied = Array.from({ length: 5 }, (_, n) => beta.receive([firstOf(`slow${n}`)]))
+  await until('their handlers', () => begun.length === 5)
+  const waiting = beta.receive([firstOf('a'), firstOf('b')])
+  await setImmediate()
+  const { now } = performance
+  t.intercept(performance, 'now', { value: () => now.call(performance) + 3_000 })
+  slow.resolve()
+  await Promise.all([waiting, ...occupied])
+  t.same(begun.slice(5), ['a', 'b'])
+  t.equal((await sql`select from inbox`).length, 0)
+})
+
+t.test('an id of a request that came with an event is believed when it is well formed', async (t) => {
+  const seen: (string | undefined)[] = []
+  const beta = subscriber(async () => void seen.push(RequestContext.current()?.requestId))
+  const ids = ['r-1', 'r"],\n["', 'é', 'x'.repeat(129)]
+  for (const [n, requestId] of ids.entries()) await beta.receive([{ ...firstOf(`request${n}`), requestId }])
+  t.equal(seen[0], 'r-1')
+  t.equal(seen.length, ids.length)
+  for (const id of seen.slice(1)) t.match(id, /^[0-9a-f-]{36}$/)
+})
