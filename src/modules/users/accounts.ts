@@ -11,7 +11,7 @@ import { users } from './tables.ts'
 /** An account with the version that its ETag is made of. */
 export type VersionedAccount = Account & { version: number }
 
-export interface NewAccount {
+interface NewAccount {
   email: string
   passwordHash: string
   firstName: string
@@ -28,7 +28,7 @@ export interface Filter {
 export type Accounts = ReturnType<typeof accountsOf>
 
 /** The columns that make an account. */
-export const accountColumns = {
+const accountColumns = {
   id: users.id,
   email: users.email,
   emailVerified: users.emailVerified,
