@@ -13,6 +13,8 @@ const IN_ALL = 2_000
 const BATCH = 100
 /** Users that are looked for in one statement. */
 const USERS = 500
+/** Milliseconds after which news that could not be read is read again. */
+const RETRY = 1_000
 /** Milliseconds between two signs of life. */
 const HEARTBEAT = 15_000
 /** Signs of life that may wait in vain, before the reader counts as gone. */
@@ -37,7 +39,7 @@ export class Streams {
 
   constructor(app: ModuleApp<typeof contract>) {
     this.#db = app.db
-    this.#news = app.sweep({ name: 'news for streams', every: HEARTBEAT, run: () => this.#tell() })
+    this.#news = app.sweep({ name: 'news for streams', every: RETRY, run: () => this.#tell() })
     app.sweep({ name: 'heartbeats of streams', every: HEARTBEAT, run: async () => this.#beat() })
     app.onSignal((message) => this.#hear(message))
     // Clients come again, to another process.
