@@ -35,6 +35,7 @@ await serve<{ upstream: string }>(async ({ upstream }) => {
     touch: async () => {},
     noteWrite: async () => {},
     destroy: never,
+    among: never,
     list: never,
   }
   const server = createServer({ log, trustProxy: [] })

@@ -22,6 +22,8 @@ export interface SessionKeeper {
   /** Notes that its user wrote, if it is there still. */
   noteWrite(id: string, at: number): Promise<void>
   destroy(id: string): Promise<void>
+  /** Those of these ids whose sessions are there still. */
+  among(ids: readonly string[]): Promise<string[]>
   /** All sessions of a user. */
   list(userId: string): Promise<KeptSession[]>
 }
@@ -59,6 +61,12 @@ export function postgresKeeper(sql: Sql): SessionKeeper {
     },
     async destroy(id) {
       await sql`delete from seam.sessions where id = ${id}`
+    },
+    async among(ids) {
+      const rows = await sql`
+        select id from seam.sessions
+        where id in (select jsonb_array_elements_text(${sql.json([...ids])})) and expires_at > now()`
+      return rows.map((row) => row.id)
     },
     async list(userId) {
       const rows = await sql`
@@ -118,6 +126,10 @@ export function redisKeeper(redis: RedisClient): SessionKeeper {
       await redis.del(key(id))
       // Whoever signs in and out again and again would have a list that only grows.
       if (userId) await redis.zrem(listKey(userId), id)
+    },
+    async among(ids) {
+      const found = await Promise.all(ids.map((id) => redis.exists(key(id))))
+      return ids.filter((_, n) => found[n] === 1)
     },
     async list(userId) {
       const ids = await redis.zrangebyscore(listKey(userId), Date.now(), '+inf')
