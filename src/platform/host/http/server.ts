@@ -16,7 +16,7 @@ import { type Ahead, serverAsking } from './ahead.ts'
 import { refuseBrokenRequest } from './broken-requests.ts'
 import { compressAnswers } from './compression.ts'
 import { ensureAcceptable } from './negotiation.ts'
-import { isAmbiguous } from './paths.ts'
+import { isAmbiguous, originForm } from './paths.ts'
 import { notFound, sendProblem } from './problems.ts'
 import { RequestLog } from './request-log.ts'
 import type { RouteStatistics } from './route-stats.ts'
@@ -65,6 +65,7 @@ export function createServer(options: {
     connectionTimeout: 0,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
+    rewriteUrl: ({ url = '/' }) => originForm(url),
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? crypto.randomUUID(),
     frameworkErrors: sendProblem,
     clientErrorHandler: refuseBrokenRequest,
