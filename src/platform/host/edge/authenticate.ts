@@ -17,7 +17,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** True when another process of the system has authenticated and limited this request already. */
     vouched: boolean
-    /** What is wrong with its credentials; it is answered when the request has been counted. */
+    /** What is wrong with its credentials. */
     refusal: Error | null
   }
 }
@@ -30,8 +30,8 @@ const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
  * verified them; at an edge, a bearer token or the session cookie. Headers of the system itself that come without a valid
  * signature are dropped.
  *
- * Credentials that are not good are refused when the request has been counted, by its address: nobody tries them without
- * limit. That somebody must be signed in is asked only when it has been read, too: a gateway in front does both without
+ * Credentials that are not good are refused ({@link refuseCredentials}) when the request has been counted, by its address:
+ * nobody tries them without limit. That somebody must be signed in is asked only when it has been read, too: a gateway in front does both without
  * knowing who may use a route, and the answers shall not depend on where a module runs.
  */
 export function authenticate(
@@ -71,12 +71,16 @@ export function authenticate(
     else if (edge) identify(request, sessions, then)
     else done(new Unauthenticated('This service answers only processes of its own system.'))
   })
-  server.addHook('preParsing', ({ refusal }, _reply, _body, done) => done(refusal))
   server.addHook('preValidation', (request, _reply, done) => {
     ensureAllowed(request.routeConfig.allow ?? 'anyone', request.identity)
     done()
   })
   if (edge && sessions.noteWrite) noteWrites(server, sessions.noteWrite)
+}
+
+/** Refuses requests whose credentials {@link authenticate} has found to be not good. Put it behind what counts them. */
+export function refuseCredentials(server: FastifyInstance): void {
+  server.addHook('onRequest', ({ refusal }, _reply, done) => done(refusal ?? undefined))
 }
 
 /** Before a client hears of what it has written, its session is told, so that its next request finds it. */
