@@ -34,6 +34,8 @@ export function postgresKeeper(sql: Sql): SessionKeeper {
     const data = JSON.parse(row.data!)
     return { id: row.id!, data, lastUsedAt: new Date(row.last_used_at!), wroteAt: data.wroteAt }
   }
+  /** Whoever changes data has read it before, and does not know what was noted since. */
+  const noted = () => sql`jsonb_strip_nulls(jsonb_build_object('wroteAt', sessions.data->'wroteAt'))`
   return {
     async get(id) {
       const [row] = await inTime(sql`
@@ -48,10 +50,12 @@ export function postgresKeeper(sql: Sql): SessionKeeper {
         insert into seam.sessions (id, user_id, data, expires_at)
         values (${id}, ${userId}, ${sql.json(data as never)}, ${expiresAt.toISOString()}::timestamptz)
         on conflict (id) do update
-        set user_id = excluded.user_id, data = excluded.data, expires_at = excluded.expires_at, last_used_at = now()`)
+        set user_id = excluded.user_id, data = excluded.data || ${noted()}, expires_at = excluded.expires_at,
+            last_used_at = now()`)
     },
     async replace(id, data) {
-      await inTime(sql`update seam.sessions set data = ${sql.json(data as never)} where id = ${id}`)
+      await inTime(sql`
+        update seam.sessions set data = ${sql.json(data as never)}::jsonb || ${noted()} where id = ${id}`)
     },
     async touch(id) {
       await inTime(sql`update seam.sessions set last_used_at = now() where id = ${id}`)

@@ -159,6 +159,15 @@ function keeperSuite(t: Test, sessions: SessionKeeper): void {
     t.equal(noted.wroteAt, 1_795_551_320_456)
     await sessions.replace(id, { ...noted.data, roles: ['admin'] })
     t.match(await sessions.get(id), { data: { roles: ['admin'] }, wroteAt: 1_795_551_320_456 })
+    await sessions.noteWrite(id, 1_795_551_320_789)
+    await sessions.replace(id, { ...noted.data, roles: ['member'] })
+    t.match(
+      await sessions.get(id),
+      { data: { roles: ['member'] }, wroteAt: 1_795_551_320_789 },
+      'read before it was noted',
+    )
+    await keeper.set(id, { roles: ['guest'] }, inAnHour())
+    t.match(await sessions.get(id), { data: { roles: ['guest'] }, wroteAt: 1_795_551_320_789 }, 'set again')
     await sessions.noteWrite(ended, 1)
     t.equal(await sessions.get(ended), null)
   })
