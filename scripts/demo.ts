@@ -153,8 +153,9 @@ async function startSeam(): Promise<{ stop(): Promise<void> }> {
   const { port } = smtp.server.address() as { port: number }
   const env = { LOG_LEVEL: 'warn', ...process.env, MODULES: 'all', SMTP_URL: `smtp://127.0.0.1:${port}` }
   const seam: ChildProcess = spawn(process.execPath, ['src/main.ts'], { env, stdio: ['ignore', 'ignore', 'inherit'] })
+  const hasEnded = () => seam.exitCode !== null || seam.signalCode !== null
   const stop = async () => {
-    if (seam.exitCode === null) {
+    if (!hasEnded()) {
       seam.kill('SIGTERM')
       await once(seam, 'exit')
     }
@@ -162,7 +163,7 @@ async function startSeam(): Promise<{ stop(): Promise<void> }> {
   }
   const end = performance.now() + 60_000
   while (!(await isHealthy())) {
-    if (seam.exitCode !== null || performance.now() > end) {
+    if (hasEnded() || performance.now() > end) {
       await stop()
       fail('Seam did not start.')
     }

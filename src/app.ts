@@ -8,7 +8,7 @@ import { Cached } from './platform/host/cache/cached.ts'
 import { isCached } from './platform/host/cache/tags.ts'
 import { exposePools } from './platform/host/data/pool-stats.ts'
 import { chooseDiscovery } from './platform/host/discovery/choose.ts'
-import { authenticate } from './platform/host/edge/authenticate.ts'
+import { authenticate, refuseCredentials } from './platform/host/edge/authenticate.ts'
 import { allowOrigins } from './platform/host/edge/cors.ts'
 import { serveDocs } from './platform/host/edge/docs.ts'
 import { limitRequests } from './platform/host/edge/limits.ts'
@@ -157,6 +157,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     attemptsPerMinute: config.loginLimit,
     redis: state.redis,
   })
+  refuseCredentials(api)
 
   const outside = hosted.length > 0 ? await systemsOutside(config.eventsOutside, log) : []
   const modules = placement.hosted.map(

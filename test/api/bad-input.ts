@@ -112,6 +112,23 @@ export async function badInput(t: Test, api: Api): Promise<void> {
     t.match(answer, /^HTTP\/1.1 200 /)
   })
 
+  await t.test('an address may have scheme and host before it', async (t) => {
+    const { email, password } = await api.register('Whole')
+    const json = JSON.stringify({ email, password })
+    const head = `host: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${json.length}`
+    const login = await exchange(
+      api.target.url,
+      `POST ${api.target.url}/api/auth/login HTTP/1.1\r\n${head}\r\n\r\n${json}`,
+    )
+    t.match(login, /^HTTP\/1.1 200 /)
+    t.match(login, /^set-cookie: sid=/im)
+    const ask = (target: string) =>
+      exchange(api.target.url, `GET ${target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`)
+    t.match(await ask('HTTPS://x/api/posts?limit=1'), /^HTTP\/1.1 200 /)
+    t.match(await ask('http://x/api/nowhere'), /"instance":"\/api\/nowhere"/)
+    t.match(await ask('http://x'), /"instance":"\/"/)
+  })
+
   await t.test('a body that comes with a GET is not looked at', async (t) => {
     for (const body of ['{"a":', '{}']) {
       const answer = await exchange(

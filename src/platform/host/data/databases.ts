@@ -7,6 +7,8 @@ import { Replica } from './replica.ts'
 
 /** How long a statement may run in PostgreSQL, in milliseconds: as long as a request may take. */
 export const STATEMENT_TIMEOUT = 10_000
+/** How long PostgreSQL may take for a session, in milliseconds: each request with credentials waits for one. */
+export const SESSION_TIMEOUT = 2_000
 /** Connections per module and process. Mind the product with modules and replicas against `max_connections`. */
 const POOL = 10
 
@@ -107,18 +109,16 @@ const asModule = (module: string) => ({
 /** The next transaction may find itself on another connection, so nothing is left on one: no settings, no prepared statements. */
 const BY_TRANSACTION = { prepare: false, connect_timeout: 5 }
 
-/** Opens a small pool for the platform itself: migrations, sessions, notifications. */
+/** Opens a small pool for the platform itself, in which sessions are looked up and written. */
 export function openPlatformDatabase(url: string): Sql {
   return postgres(url, {
     max: 4,
+    ...ONE_AT_A_TIME,
     idle_timeout: 60,
     connect_timeout: 5,
     onnotice: () => {},
     ...NO_QUESTIONS,
     ...RECONNECT,
-    connection: { application_name: 'seam', statement_timeout: STATEMENT_TIMEOUT * 6 } as Record<
-      string,
-      string | number
-    >,
+    connection: { application_name: 'seam', statement_timeout: SESSION_TIMEOUT } as Record<string, string | number>,
   })
 }

@@ -17,19 +17,22 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** True when another process of the system has authenticated and limited this request already. */
     vouched: boolean
+    /** What is wrong with its credentials. */
+    refusal: Error | null
   }
 }
 
 const OWN_HEADERS = [IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER]
-export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
  * Finds out who asks, before anything else is done for them. In this order: the signed word of an edge process that has
  * verified them; at an edge, a bearer token or the session cookie. Headers of the system itself that come without a valid
  * signature are dropped.
  *
- * That somebody must be signed in is asked only when the request has been counted and read: a gateway in front does both
- * without knowing who may use a route, and the answers shall not depend on where a module runs.
+ * Credentials that are not good are refused ({@link refuseCredentials}) when the request has been counted, by its address:
+ * nobody tries them without limit. That somebody must be signed in is asked only when it has been read, too: a gateway in front does both without
+ * knowing who may use a route, and the answers shall not depend on where a module runs.
  */
 export function authenticate(
   server: FastifyInstance,
@@ -37,6 +40,7 @@ export function authenticate(
 ): void {
   const { edge, tokens, sessions } = options
   server.decorateRequest('vouched', false)
+  server.decorateRequest('refusal', null)
 
   server.addHook('onRequest', (request, _reply, done) => {
     // Before any credentials or body are looked at: so do the addresses that exist only between processes not exist.
@@ -59,7 +63,10 @@ export function authenticate(
       if (span) request.context.follow(span)
       return admit(vouched.identity)
     }
-    const then = (error: Error | null, identity: Identity | null) => (error ? done(error) : admit(identity))
+    const then = (refusal: Error | null, identity: Identity | null) => {
+      request.refusal = refusal
+      admit(refusal ? null : identity)
+    }
     if (edge && request.context.span) request.context.run(() => identify(request, sessions, then))
     else if (edge) identify(request, sessions, then)
     else done(new Unauthenticated('This service answers only processes of its own system.'))
@@ -69,6 +76,11 @@ export function authenticate(
     done()
   })
   if (edge && sessions.noteWrite) noteWrites(server, sessions.noteWrite)
+}
+
+/** Refuses requests whose credentials {@link authenticate} has found to be not good. Put it behind what counts them. */
+export function refuseCredentials(server: FastifyInstance): void {
+  server.addHook('onRequest', ({ refusal }, _reply, done) => done(refusal ?? undefined))
 }
 
 /** Before a client hears of what it has written, its session is told, so that its next request finds it. */

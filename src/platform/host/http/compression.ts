@@ -30,8 +30,6 @@ export function compressAnswers(server: FastifyInstance): void {
     const compress = encoding && COMPRESSORS[encoding]
     if (!compress) return done(null, payload)
     compress(payload, (error, result) => {
-      // The deadline has passed meanwhile, and was answered.
-      if (reply.raw.headersSent) return
       if (error) return done(error)
       reply.header('content-encoding', encoding).removeHeader('content-length')
       done(null, result)

@@ -21,3 +21,13 @@ export function isAmbiguous(url: string): boolean {
   const decoded = decodeURIComponent(path)
   return decoded.includes('\\') || STEPS.test(decoded)
 }
+
+/**
+ * The target of a request without the scheme and host that a client may put before it (RFC 9112, 3.2.2), and that neither
+ * plugins nor modules reckon with.
+ */
+export function originForm(target: string): string {
+  if (target.startsWith('/')) return target
+  const rest = target.replace(/^https?:\/\/[^/?#]*/i, '')
+  return rest === target || rest.startsWith('/') ? rest : `/${rest}`
+}

@@ -16,7 +16,7 @@ import { type Ahead, serverAsking } from './ahead.ts'
 import { refuseBrokenRequest } from './broken-requests.ts'
 import { compressAnswers } from './compression.ts'
 import { ensureAcceptable } from './negotiation.ts'
-import { isAmbiguous } from './paths.ts'
+import { isAmbiguous, originForm } from './paths.ts'
 import { notFound, sendProblem } from './problems.ts'
 import { RequestLog } from './request-log.ts'
 import type { RouteStatistics } from './route-stats.ts'
@@ -34,6 +34,8 @@ declare module 'fastify' {
     context: RequestContext
     /** The config of its route, kept because `routeOptions` is made anew whenever it is asked for. */
     routeConfig: FastifyContextConfig & { url?: string }
+    /** True from when its answer is made, though what is still done to that (`onSend`) may take a while. */
+    answered: boolean
   }
   interface FastifyInstance {
     /** True while the server asks its clients to let go of their connections; see `drain.ts`. */
@@ -65,6 +67,7 @@ export function createServer(options: {
     connectionTimeout: 0,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
+    rewriteUrl: ({ url = '/' }) => originForm(url),
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? crypto.randomUUID(),
     frameworkErrors: sendProblem,
     clientErrorHandler: refuseBrokenRequest,
@@ -85,6 +88,7 @@ export function createServer(options: {
   server.setNotFoundHandler(notFound)
   server.decorateRequest('context', null as unknown as RequestContext)
   server.decorateRequest('routeConfig', null as unknown as FastifyContextConfig)
+  server.decorateRequest('answered', false)
   server.decorateRequest('identity', null)
   server.decorateRequest('ownerKnown', false)
   server.decorate('draining', false)
@@ -113,6 +117,10 @@ export function createServer(options: {
     ensureAcceptable(request)
     if (!request.routeConfig.stream) request.context.await({ expire: () => answerLate(request, reply) })
     request.context.run(done)
+  })
+  server.addHook('onSend', (request, _reply, _payload, done) => {
+    request.answered = true
+    done()
   })
   compressAnswers(server)
   if (LOGGED.has(options.log.level))
@@ -144,14 +152,15 @@ function beginSpan(request: FastifyRequest, reply: FastifyReply): void {
 }
 
 /**
- * When the deadline has passed, whoever asked hears so, whatever the route still waits for. An answer that has begun is cut
- * off, unless it is one of events, which go on and on: a gateway learns only from the answer that it is one.
+ * When the deadline has passed, whoever asked hears so, whatever the route still waits for. An answer that is made is sent. One
+ * that has begun is cut off, unless it is one of events, which go on and on: a gateway learns only from the answer that it
+ * is one.
  */
 function answerLate(request: FastifyRequest, reply: FastifyReply): void {
   const { raw } = reply
   if (raw.destroyed || raw.writableEnded || isOfEvents(reply)) return
   if (reply.sent || raw.headersSent) raw.destroy()
-  else sendProblem(new DeadlineExceeded(request.routeConfig.module ?? 'seam'), request, reply)
+  else if (!request.answered) sendProblem(new DeadlineExceeded(request.routeConfig.module ?? 'seam'), request, reply)
 }
 
 const isOfEvents = (reply: FastifyReply): boolean =>

@@ -1,5 +1,7 @@
-import type { Sql } from 'postgres'
+import type { PendingQuery, Row, Sql } from 'postgres'
+import { SESSION_TIMEOUT } from '../data/databases.ts'
 import type { RedisClient } from '../redis.ts'
+import { within } from '../within.ts'
 
 /** A session as it is kept. */
 export interface KeptSession {
@@ -34,46 +36,67 @@ export function postgresKeeper(sql: Sql): SessionKeeper {
     const data = JSON.parse(row.data!)
     return { id: row.id!, data, lastUsedAt: new Date(row.last_used_at!), wroteAt: data.wroteAt }
   }
+  /** Whoever changes data has read it before, and does not know what was noted since. */
+  const noted = () => sql`jsonb_strip_nulls(jsonb_build_object('wroteAt', sessions.data->'wroteAt'))`
   return {
     async get(id) {
-      const [row] = await sql`
-        select id, data::text, last_used_at::text from seam.sessions where id = ${id} and expires_at > now()`
+      const [row] = await inTime(sql`
+        select id, data::text, last_used_at::text from seam.sessions where id = ${id} and expires_at > now()`)
       return row ? kept(row) : null
     },
     async set(id, data, { userId, expiresAt }) {
-      await sql`
+      await inTime(sql`
         with expired as (
           delete from seam.sessions where id in (
             select id from seam.sessions where expires_at < now() and id <> ${id} limit 10 for update skip locked))
         insert into seam.sessions (id, user_id, data, expires_at)
         values (${id}, ${userId}, ${sql.json(data as never)}, ${expiresAt.toISOString()}::timestamptz)
         on conflict (id) do update
-        set user_id = excluded.user_id, data = excluded.data, expires_at = excluded.expires_at, last_used_at = now()`
+        set user_id = excluded.user_id, data = excluded.data || ${noted()}, expires_at = excluded.expires_at,
+            last_used_at = now()`)
     },
     async replace(id, data) {
-      await sql`update seam.sessions set data = ${sql.json(data as never)} where id = ${id}`
+      await inTime(sql`
+        update seam.sessions set data = ${sql.json(data as never)}::jsonb || ${noted()} where id = ${id}`)
     },
     async touch(id) {
-      await sql`update seam.sessions set last_used_at = now() where id = ${id}`
+      await inTime(sql`update seam.sessions set last_used_at = now() where id = ${id}`)
     },
     async noteWrite(id, at) {
-      await sql`update seam.sessions set data = data || jsonb_build_object('wroteAt', ${at}::bigint) where id = ${id}`
+      await inTime(
+        sql`update seam.sessions set data = data || jsonb_build_object('wroteAt', ${at}::bigint) where id = ${id}`,
+      )
     },
     async destroy(id) {
-      await sql`delete from seam.sessions where id = ${id}`
+      await inTime(sql`delete from seam.sessions where id = ${id}`)
     },
     async among(ids) {
-      const rows = await sql`
+      const rows = await inTime(sql`
         select id from seam.sessions
-        where id in (select jsonb_array_elements_text(${sql.json([...ids])})) and expires_at > now()`
+        where id in (select jsonb_array_elements_text(${sql.json([...ids])})) and expires_at > now()`)
       return rows.map((row) => row.id)
     },
     async list(userId) {
-      const rows = await sql`
-        select id, data::text, last_used_at::text from seam.sessions where user_id = ${userId} and expires_at > now()`
+      const rows = await inTime(sql`
+        select id, data::text, last_used_at::text from seam.sessions where user_id = ${userId} and expires_at > now()`)
       return rows.map((row) => kept(row as Record<string, string>))
     },
   }
+}
+
+/** How much longer an answer is looked for, in milliseconds: a process that had no processor for a while finds it late. */
+const GRACE = 100
+
+/**
+ * What PostgreSQL answers, unless it takes too long: then it is asked to leave it, and nobody waits for that, because the
+ * connection may be one on which nothing comes back.
+ */
+async function inTime<T extends Row[]>(query: PendingQuery<T>): Promise<T> {
+  if (!(await within(SESSION_TIMEOUT, query)) && !(await within(GRACE, query))) {
+    query.cancel()
+    throw new Error(`PostgreSQL has not answered within ${SESSION_TIMEOUT} ms.`)
+  }
+  return query
 }
 
 /** Redis has no command that writes only into a hash that is there, and without that a session could come back from the dead. */

@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { Balancer } from '../../../../src/platform/host/balancing/balancer.ts'
 import type { Instance } from '../../../../src/platform/host/balancing/instance.ts'
 import { staticDiscovery } from '../../../../src/platform/host/discovery/static.ts'
-import { authenticate } from '../../../../src/platform/host/edge/authenticate.ts'
+import { authenticate, refuseCredentials } from '../../../../src/platform/host/edge/authenticate.ts'
 import { proxyModules } from '../../../../src/platform/host/edge/gateway.ts'
 import { createServer } from '../../../../src/platform/host/http/server.ts'
 import { sessionsIn } from '../../../../src/platform/host/identity/sessions.ts'
@@ -65,6 +65,7 @@ export async function startEdge(t: Test, urls: readonly string[], options: EdgeO
   const log = pino({ level: 'silent' })
   const server = createServer({ log, trustProxy: [] })
   authenticate(server, { edge: true, tokens, sessions: sessionsIn(nowhere, { secret, tokens, log }) })
+  refuseCredentials(server)
   const balancer = new (inOrder ? InOrder : Balancer)(staticDiscovery(new Map([['posts', urls]])))
   await proxyModules(server, [manifest], { balancer, tokens, budgetOf: () => ({ asked() {}, take }) })
   const url = await server.listen({ host: '127.0.0.1', port: 0 })

@@ -58,6 +58,19 @@ for (const queue of ['postgres', 'redis'] as const) {
   }
 }
 
+t.test('credentials that are not good are counted by the address that tries them', async (t) => {
+  const api = await limited(t)
+  const ada = await api.register('Ada')
+  t.equal((await api.send('POST', '/api/auth/logout', { token: ada.token })).status, 204)
+  for (const [n, token] of [ada.token, 'x.y.z', 'none', ada.token].entries()) {
+    const answer = await api.get('/api/posts', { token })
+    refused(t, answer, { status: 401, code: 'Unauthenticated', module: 'seam', path: '/api/posts' })
+    t.match(answer.headers.ratelimit, new RegExp(`;r=${LIMIT - 2 - n};`))
+  }
+  tooMany(t, await api.get('/api/posts', { token: ada.token }), '/api/posts')
+  tooMany(t, await api.post('/api/posts', { title: 'T' }, { token: 'x.y.z' }), '/api/posts')
+})
+
 t.test('nobody gets around the limit by naming other addresses', async (t) => {
   const api = await limited(t)
   const from = (address: string) =>

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
 import t from 'tap'
 import { createServer } from '../../../../src/platform/host/http/server.ts'
@@ -37,6 +38,17 @@ t.test('a route that answers in time is left alone, and what comes too late chan
   late.resolve({ late: true })
   await new Promise((resolve) => setTimeout(resolve, 20))
   t.strictSame((await server.inject('/soon')).json(), { soon: true })
+})
+
+t.test('an answer that is made when the deadline passes is sent as it is', async (t) => {
+  const server = quick(100)
+  server.addHook('onSend', async () => void (await sleep(300)))
+  server.get('/made', { config: { allow: 'anyone' } }, async () => ({ made: true }))
+  t.teardown(() => server.close())
+  const answer = await fetch(`${await server.listen()}/made`)
+  t.equal(answer.status, 200)
+  t.equal(answer.headers.get('retry-after'), null)
+  t.strictSame(await answer.json(), { made: true })
 })
 
 t.test('a body with faults without number is refused at once', async (t) => {

@@ -3,8 +3,7 @@
 
 import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
-import { brotliCompress, constants } from 'node:zlib'
+import { brotliDecompressSync } from 'node:zlib'
 import pino from 'pino'
 import t from 'tap'
 import { Agent, request } from 'undici'
@@ -97,7 +96,7 @@ for (const [place, base] of Object.entries(places)) {
   })
 }
 
-t.test('a deadline that passes while an answer is compressed is answered, and the answer is dropped', async (t) => {
+t.test('a deadline that passes while an answer is compressed changes nothing of it', async (t) => {
   const numbers = JSON.stringify(Array.from({ length: 500_000 }, () => Math.random()))
   const server = createServer({ log: pino({ level: 'silent' }), trustProxy: [] })
   t.teardown(() => server.close())
@@ -106,15 +105,10 @@ t.test('a deadline that passes while an answer is compressed is answered, and th
     done()
   })
   server.get('/numbers', anyone, async (_request, reply) => reply.type('application/json').send(numbers))
-  const url = await server.listen()
-  const before = performance.now()
-  const { statusCode, body } = await request(`${url}/numbers`, {
+  const { statusCode, headers, body } = await request(`${await server.listen()}/numbers`, {
     dispatcher: agent,
     headers: { 'accept-encoding': 'br' },
   })
-  t.match([statusCode, await body.json()], [503, { code: 'DeadlineExceeded' }])
-  t.ok(performance.now() - before < 1_000)
-  // What began later has ended later.
-  await promisify(brotliCompress)(numbers, { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } })
-  t.equal((await server.inject('/nowhere')).statusCode, 404, 'the process goes on')
+  t.match([statusCode, headers['content-encoding']], [200, 'br'])
+  t.ok(brotliDecompressSync(Buffer.from(await body.arrayBuffer())).equals(Buffer.from(numbers)))
 })

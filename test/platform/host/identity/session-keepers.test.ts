@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { openPlatformDatabase } from '../../../../src/platform/host/data/databases.ts'
@@ -166,6 +168,15 @@ function keeperSuite(t: Test, sessions: SessionKeeper): void {
     t.equal(noted.wroteAt, 1_795_551_320_456)
     await sessions.replace(id, { ...noted.data, roles: ['admin'] })
     t.match(await sessions.get(id), { data: { roles: ['admin'] }, wroteAt: 1_795_551_320_456 })
+    await sessions.noteWrite(id, 1_795_551_320_789)
+    await sessions.replace(id, { ...noted.data, roles: ['member'] })
+    t.match(
+      await sessions.get(id),
+      { data: { roles: ['member'] }, wroteAt: 1_795_551_320_789 },
+      'read before it was noted',
+    )
+    await keeper.set(id, { roles: ['guest'] }, inAnHour())
+    t.match(await sessions.get(id), { data: { roles: ['guest'] }, wroteAt: 1_795_551_320_789 }, 'set again')
     await sessions.noteWrite(ended, 1)
     t.equal(await sessions.get(ended), null)
   })
@@ -193,6 +204,33 @@ t.test('sessions in PostgreSQL', async (t) => {
       ['a', 'b', 'c'],
     )
   })
+})
+
+t.test('while nothing comes back from PostgreSQL, nobody waits for long', async (t) => {
+  const database = await freshDatabase()
+  await migrate(database.url, { folder, schemas: [PLATFORM_SCHEMA] })
+  const { hostname, port } = new URL(database.url)
+  const sockets: Socket[] = []
+  const way = createServer((socket) => {
+    const onward = connect(Number(port || 5432), hostname)
+    for (const end of [socket, onward]) sockets.push(end.on('error', () => {}))
+    socket.pipe(onward).pipe(socket)
+  })
+  await once(way.listen(0, '127.0.0.1'), 'listening')
+  const url = Object.assign(new URL(database.url), { host: `127.0.0.1:${(way.address() as AddressInfo).port}` })
+  const sql = openPlatformDatabase(url.href)
+  t.teardown(async () => {
+    for (const socket of sockets) socket.destroy()
+    way.close()
+    await sql.end({ timeout: 1 })
+    await database.close()
+  })
+  const keeper = postgresKeeper(sql)
+  t.equal(await keeper.get('a'), null)
+  for (const socket of sockets) socket.unpipe().pause()
+  const began = performance.now()
+  await t.rejects(keeper.get('a'), /has not answered/)
+  t.ok(performance.now() - began < 4_000, `${performance.now() - began} ms`)
 })
 
 t.test('sessions in Redis', async (t) => {

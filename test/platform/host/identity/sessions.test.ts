@@ -246,6 +246,30 @@ t.test('while PostgreSQL does not give sessions, whoever needs one is told to co
   t.equal(await process.status('/api/door/me', bearer(carried.token)), 200)
 })
 
+t.test('while PostgreSQL is slow to give sessions, nobody waits for long, and nothing is left behind', async (t) => {
+  const { build, sql } = await bootWith(t)
+  const process = await open(t, build)
+  const carried = await process.enter(somebody())
+  const began = performance.now()
+  await sql.begin(async (tx) => {
+    await tx`lock table seam.sessions`
+    // More than there are connections.
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, (_, n) =>
+        process.status('/api/door/me', n % 2 ? bearer(carried.token) : { cookie: carried.cookie }),
+      ),
+    )
+    t.same([...new Set(answers)], [503])
+    t.ok(performance.now() - began < 4_000, `${performance.now() - began} ms`)
+    await until('nobody waits for the table', async () => {
+      const waiting =
+        await sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
+      return waiting.length === 0
+    })
+  })
+  t.equal(await process.status('/api/door/me', bearer(carried.token)), 200)
+})
+
 t.test('while Redis is away, whoever needs a session is told to come again', async (t) => {
   const redis = await redisServer()
   t.teardown(() => redis.signal('SIGKILL'))
