@@ -5,6 +5,8 @@ import t from 'tap'
 import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
 import { migrate } from '../../../../src/platform/host/data/migrate.ts'
 import type { Delivery, Transport } from '../../../../src/platform/host/events/delivery.ts'
+import { failureOf } from '../../../../src/platform/host/events/failure.ts'
+import { keep, keepFailed, putBack, takeDue } from '../../../../src/platform/host/events/inbox.ts'
 import { Subscriber } from '../../../../src/platform/host/events/subscriber.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import { sql as sqlOf } from '../../../../src/platform/kit/tables.ts'
@@ -92,4 +94,31 @@ t.test('of what went wrong is kept what the log would say, and a bounded part of
   )
   t.ok(kept.every(({ length }) => length < 10_000))
   t.notMatch(JSON.stringify(kept), 'argon2id')
+})
+
+t.test('what a sweep gives back is only what nobody else has handled, holds or has put off since', async (t) => {
+  await sql`delete from inbox`
+  const failed = firstOf('failed')
+  const held = firstOf('held')
+  await keep(
+    db,
+    [failed, held, firstOf('idle')].map((delivery) => ({ delivery, attempts: 0 })),
+  )
+  const taken = await takeDue(db, 10, 35)
+  t.equal(taken.length, 3)
+  await keepFailed(db, failed, failureOf(new Error('not yet')), { seconds: 3_600, counts: true })
+  await db.transaction(async (tx) => {
+    await tx.execute(sqlOf`select from inbox where event_id = ${held.id}::uuid for update`)
+    await putBack(db, taken)
+  })
+  const rows =
+    await sql`select key, round(extract(epoch from due_at - now()) / 60)::int as minutes from inbox order by key`
+  t.same(
+    [...rows],
+    [
+      { key: 'failed', minutes: 60 },
+      { key: 'held', minutes: 1 },
+      { key: 'idle', minutes: null },
+    ],
+  )
 })
