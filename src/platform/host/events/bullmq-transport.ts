@@ -174,11 +174,7 @@ class BullTransport implements Transport {
       if (jobs.length === 1 && job) await queue.add(job.name, job.data, job.opts)
       else await queue.addBulk(jobs)
     } catch (error) {
-      // A queue whose first connection failed stays so for ever; the next message goes by a new one.
-      if (this.#queues.get(module) === queue) {
-        this.#queues.delete(module)
-        void queue.close().catch(() => {})
-      }
+      this.#drop(module, queue)
       throw error
     }
   }
@@ -214,7 +210,13 @@ class BullTransport implements Transport {
 
   async waiting(module: string): Promise<number | undefined> {
     if (this.#closed) return undefined
-    return this.#queue(module).getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized')
+    const queue = this.#queue(module)
+    try {
+      return await queue.getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized')
+    } catch (error) {
+      this.#drop(module, queue)
+      throw error
+    }
   }
 
   async close(): Promise<void> {
@@ -231,5 +233,12 @@ class BullTransport implements Transport {
       this.#queues.set(module, queue)
     }
     return queue
+  }
+
+  /** A queue whose first connection failed stays so for ever; the next message goes by a new one. */
+  #drop(module: string, queue: AnyQueue): void {
+    if (this.#queues.get(module) !== queue) return
+    this.#queues.delete(module)
+    void queue.close().catch(() => {})
   }
 }

@@ -5,8 +5,11 @@ import t from 'tap'
 import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
 import { migrate } from '../../../../src/platform/host/data/migrate.ts'
 import type { Delivery, Transport } from '../../../../src/platform/host/events/delivery.ts'
+import { failureOf } from '../../../../src/platform/host/events/failure.ts'
+import { keep, keepFailed, putBack, takeDue } from '../../../../src/platform/host/events/inbox.ts'
 import { Subscriber } from '../../../../src/platform/host/events/subscriber.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
+import { sql as sqlOf } from '../../../../src/platform/kit/tables.ts'
 import { freshDatabase } from '../../../support/database.ts'
 import { alpha, eventMigrations } from '../../../support/event-host.ts'
 import { until } from '../../../support/until.ts'
@@ -72,4 +75,50 @@ t.test('an id of a request that came with an event is believed when it is well f
   t.equal(seen[0], 'r-1')
   t.equal(seen.length, ids.length)
   for (const id of seen.slice(1)) t.match(id, /^[0-9a-f-]{36}$/)
+})
+
+t.test('of what went wrong is kept what the log would say, and a bounded part of it', async (t) => {
+  const handlers: Record<string, () => Promise<unknown>> = {
+    query: () => db.execute(sqlOf`select ${'$argon2id$hash'}::int`),
+    long: () => Promise.reject(new Error('x'.repeat(1_000_000))),
+  }
+  const beta = subscriber(async (key) => void (await handlers[key]!()))
+  await beta.receive([firstOf('query'), firstOf('long')])
+  const kept = await sql`select key, errors->0 as error, length(errors::text) as length from inbox order by key`
+  t.match(
+    [...kept],
+    [
+      { key: 'long', error: { message: /^x{4000}$/ } },
+      { key: 'query', error: { message: /^Failed query: select \$1::int$/, stack: /\n {4}at / } },
+    ],
+  )
+  t.ok(kept.every(({ length }) => length < 10_000))
+  t.notMatch(JSON.stringify(kept), 'argon2id')
+})
+
+t.test('what a sweep gives back is only what nobody else has handled, holds or has put off since', async (t) => {
+  await sql`delete from inbox`
+  const failed = firstOf('failed')
+  const held = firstOf('held')
+  await keep(
+    db,
+    [failed, held, firstOf('idle')].map((delivery) => ({ delivery, attempts: 0 })),
+  )
+  const taken = await takeDue(db, 10, 35)
+  t.equal(taken.length, 3)
+  await keepFailed(db, failed, failureOf(new Error('not yet')), { seconds: 3_600, counts: true })
+  await db.transaction(async (tx) => {
+    await tx.execute(sqlOf`select from inbox where event_id = ${held.id}::uuid for update`)
+    await putBack(db, taken)
+  })
+  const rows =
+    await sql`select key, round(extract(epoch from due_at - now()) / 60)::int as minutes from inbox order by key`
+  t.same(
+    [...rows],
+    [
+      { key: 'failed', minutes: 60 },
+      { key: 'held', minutes: 1 },
+      { key: 'idle', minutes: null },
+    ],
+  )
 })

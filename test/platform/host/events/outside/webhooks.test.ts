@@ -166,6 +166,26 @@ t.test('after a replay, too, the next of a key waits for one that was not accept
   )
 })
 
+t.test('what is redriven is what is dead, not what was replayed of it', async (t) => {
+  const { db, sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
+  t.teardown(close)
+  const subscriber = 'webhook:redriven'
+  await db.transaction((tx) => publish(tx, alpha.events.happened, { key: 'redriven', n: 1 }, [{ name: subscriber }]))
+  const [row] = await sql`
+    update alpha.outbox_deliveries set dead_at = now(), attempts = 1 where subscriber = ${subscriber} returning event_id`
+  const id = row!.event_id
+  await replay(db, [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
+  const replayed = () =>
+    sql`select * from alpha.outbox_deliveries where event_id = ${id} and place = 2 and subscriber = ${subscriber}`
+  await sql`
+    update alpha.outbox_deliveries set attempts = 1, due_at = now() + interval '1 hour'
+    where event_id = ${id} and place = 2 and subscriber = ${subscriber}`
+  const before = await replayed()
+  t.equal(before.length, 1)
+  t.equal(await deadDeliveries(alphaSql, 'alpha', subscriber).redrive(id), 1)
+  t.same(await replayed(), before)
+})
+
 t.test('an endpoint that does not answer holds up nobody else', async (t) => {
   endpoint.replies('/bad', 'silence')
   await host.publish('silent', 8)
