@@ -7,7 +7,7 @@ import type { Sessions } from '../identity/sessions.ts'
 import { SESSION_COOKIE } from '../identity/sessions.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
 import { RequestContext } from '../request-context.ts'
-import { IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER } from '../rpc/wire.ts'
+import { FAILED_HEADER, IDENTITY_HEADER, NOBODY, REPEATED_HEADER, SERVICE_HEADER, TIMEOUT_HEADER } from '../rpc/wire.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -22,7 +22,7 @@ declare module 'fastify' {
   }
 }
 
-const OWN_HEADERS = [IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER]
+const OWN_HEADERS = [IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER, REPEATED_HEADER]
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
@@ -42,7 +42,7 @@ export function authenticate(
   server.decorateRequest('vouched', false)
   server.decorateRequest('refusal', null)
 
-  server.addHook('onRequest', (request, _reply, done) => {
+  server.addHook('onRequest', (request, reply, done) => {
     // Before any credentials or body are looked at: so do the addresses that exist only between processes not exist.
     if (request.is404) return done(new NotFound())
     const { module } = request.routeConfig
@@ -55,12 +55,17 @@ export function authenticate(
     if (!module) return admit(null)
     const vouched = vouchedIdentity(request, module, tokens)
     const timeout = request.headers[TIMEOUT_HEADER]
+    const isRepeated = REPEATED_HEADER in request.headers
     dropOwnHeaders(request.headers)
     if (vouched) {
       request.vouched = true
       const { span } = request.context
       request.context = RequestContext.of(request, timeout)
       if (span) request.context.follow(span)
+      if (isRepeated && !mayBeRepeated(request)) {
+        reply.header(FAILED_HEADER, NOBODY)
+        return done(new Unavailable(module, { cause: new Error('What may have been done already is not done again.') }))
+      }
       return admit(vouched.identity)
     }
     const then = (refusal: Error | null, identity: Identity | null) => {
@@ -77,6 +82,10 @@ export function authenticate(
   })
   if (edge && sessions.noteWrite) noteWrites(server, sessions.noteWrite)
 }
+
+/** A gateway cannot know whether a route heeds the key for whose sake it has sent a request once more. */
+const mayBeRepeated = ({ method, routeConfig }: FastifyRequest): boolean =>
+  SAFE_METHODS.has(method) || routeConfig.idempotent === true
 
 /** Refuses requests whose credentials {@link authenticate} has found to be not good. Put it behind what counts them. */
 export function refuseCredentials(server: FastifyInstance): void {

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { SystemTokens } from '../identity/tokens.ts'
-import { FAILED_HEADER, IDENTITY_HEADER, SERVICE_HEADER, TIMEOUT_HEADER } from '../rpc/wire.ts'
+import { FAILED_HEADER, IDENTITY_HEADER, REPEATED_HEADER, SERVICE_HEADER, TIMEOUT_HEADER } from '../rpc/wire.ts'
 
 /** What speaks of one connection, and not of what is carried over it (RFC 9110, 7.6.1). */
 const OF_THE_CONNECTION = [
@@ -30,6 +30,7 @@ const NOT_PASSED_ON = new Set([
   'x-request-id',
   FAILED_HEADER,
   IDENTITY_HEADER,
+  REPEATED_HEADER,
   SERVICE_HEADER,
   TIMEOUT_HEADER,
 ])

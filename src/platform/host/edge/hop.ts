@@ -10,7 +10,7 @@ import { COMPRESSED_FROM } from '../http/compression.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
 import type { Waiter } from '../request-context.ts'
 import type { RetryBudget } from '../rpc/policies/retry-budget.ts'
-import { FAILED_HEADER } from '../rpc/wire.ts'
+import { FAILED_HEADER, REPEATED_HEADER } from '../rpc/wire.ts'
 import { type Span, spanBelow } from '../tracing/tracer.ts'
 import { headersBack, headersOn } from './hop-headers.ts'
 import type { Upload } from './upload.ts'
@@ -35,7 +35,8 @@ export interface Way {
 /**
  * One request on its way to a module that runs elsewhere, and the answer on its way back. It is sent to one instance; when
  * that one fails before the client has heard anything, to another one, if that can do no harm: the request only reads, or
- * carries an `Idempotency-Key`, or has certainly not been sent.
+ * carries an `Idempotency-Key`, or has certainly not been sent. Whether the route takes keys, the instance knows: it is told
+ * that it may not be the first.
  */
 export class Hop implements Waiter {
   previous: Waiter | undefined
@@ -46,6 +47,8 @@ export class Hop implements Waiter {
   private readonly upload: Upload | undefined
   private readonly tried: Instance[] = []
   private attempt: Attempt | undefined
+  /** Whether what it asks for may have been done. */
+  private mayBeDone = false
   private isOver = false
 
   constructor(way: Way, request: FastifyRequest, reply: FastifyReply) {
@@ -126,6 +129,7 @@ export class Hop implements Waiter {
     if (!instance) return false
     // What has reached nobody is no more work for anybody.
     if (wasSent && !budget.take()) return false
+    this.mayBeDone ||= wasSent
     this.send(instance)
     return true
   }
@@ -135,12 +139,14 @@ export class Hop implements Waiter {
     const attempt = new Attempt(this, instance, this.upload?.complete === false)
     this.attempt = attempt
     const { method, url } = this.request
+    const headers = headersOn(this.request, this.way, attempt.span?.traceparent ?? this.request.context.traceparent)
+    if (this.mayBeDone) headers.push(REPEATED_HEADER, 'true')
     this.way.dispatcher.dispatch(
       {
         origin: instance.origin,
         path: url,
         method: method as Dispatcher.HttpMethod,
-        headers: headersOn(this.request, this.way, attempt.span?.traceparent ?? this.request.context.traceparent),
+        headers,
         body: this.upload?.body() ?? null,
       },
       attempt,
@@ -268,7 +274,7 @@ class Attempt implements Dispatcher.DispatchHandler {
   private isPassedBack(): boolean {
     const { module } = this.hop.way
     const failed = this.headers[FAILED_HEADER] ?? module
-    // Another module has failed, or (`seam`) the instance has too much to do, which says nothing about whether it is well.
+    // Another module has failed, or nobody; or (`seam`) the instance has too much to do, which says nothing about whether it is well.
     this.outcome = failed === module ? 'failed' : failed === 'seam' ? 'given up' : 'answered'
     const mayBeBetter = (this.status === 502 || this.status === 503) && (failed === module || failed === 'seam')
     const isProblem = this.headers['content-type'] === PROBLEM && this.status < 600

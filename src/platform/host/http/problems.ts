@@ -55,7 +55,8 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   }
   if (known.status === 503) reply.header('retry-after', RETRY_AFTER)
   // So that a gateway does not take it out on an instance that is well.
-  if (known.status >= 500 && request.vouched) reply.header(FAILED_HEADER, known.module)
+  if (known.status >= 500 && request.vouched && !reply.hasHeader(FAILED_HEADER))
+    reply.header(FAILED_HEADER, known.module)
   if (known.status === 401) reply.header('www-authenticate', 'Bearer realm="seam"')
   const { errors, ...details } = (known.details ?? {}) as { errors?: readonly Fault[] }
   const problem: Problem = {

@@ -22,8 +22,12 @@ export const SERVICE_HEADER = 'x-seam-service'
 export const IDENTITY_HEADER = 'x-seam-identity'
 /** Milliseconds that the caller still waits: relative, because clocks differ. */
 export const TIMEOUT_HEADER = 'x-seam-timeout'
-/** In an answer of 5xx: the module that failed, which need not be the one that was asked. */
+/** In a request that is sent once more: what it asks for may have been done already, by another instance. */
+export const REPEATED_HEADER = 'x-seam-repeated'
+/** In an answer of 5xx: the module that failed, which need not be the one that was asked; or {@link NOBODY}. */
 export const FAILED_HEADER = 'x-seam-failed'
+/** What was not done once more. */
+export const NOBODY = 'nobody'
 
 /** The most that an input may weigh on its way, in bytes: 1 MiB. */
 export const MAX_INPUT = 1024 * 1024

@@ -122,15 +122,43 @@ t.test('a change with an Idempotency-Key is sent once more, as it was', async (t
     const bad = await upstream(t, handle)
     const fine = await upstream(t, async (request, response) => {
       const body = await text(request)
-      says(200, { length: body.length, key: request.headers['idempotency-key'] })(request, response)
+      const { 'idempotency-key': key, 'x-seam-repeated': repeated } = request.headers
+      says(200, { length: body.length, key, repeated })(request, response)
     })
     const { api } = await startEdge(t, [bad.url, fine.url])
     for (const length of [10, 500_000]) {
       const answer = await api.post(path, 'x'.repeat(length - 2), { headers: KEY })
-      t.match(answer.body, { length, key: KEY['idempotency-key'] }, `${what}, ${length} bytes`)
+      t.match(answer.body, { length, key: KEY['idempotency-key'], repeated: 'true' }, `${what}, ${length} bytes`)
     }
     t.strictSame([bad.asked, fine.asked], [2, 2])
   }
+})
+
+t.test('a change that the next instance will not do again, is asked of no other', async (t) => {
+  const refusing = problem(503, 'nobody')
+  const all = [await upstream(t, ({ socket }) => void socket.destroy()), await upstream(t, refusing)]
+  all.push(await upstream(t, good))
+  const { api, balancer } = await startEdge(
+    t,
+    all.map(({ url }) => url),
+  )
+  const answer = await api.send('PATCH', path, { json: {}, headers: KEY })
+  t.match([answer.status, answer.body.code], [503, 'Away'])
+  t.strictSame(
+    all.map(({ asked }) => asked),
+    [1, 1, 0],
+  )
+  t.ok(balancer.instancesOf('posts')[1]!.breaker.mayAsk())
+})
+
+t.test('what has reached nobody is not said to be sent again', async (t) => {
+  const gone = await upstream(t, good)
+  gone.crash()
+  const fine = await upstream(t, (request, response) =>
+    says(200, { repeated: request.headers['x-seam-repeated'] ?? null })(request, response),
+  )
+  const { api } = await startEdge(t, [gone.url, fine.url])
+  t.match((await api.post(path, {}, { headers: KEY })).body, { repeated: null })
 })
 
 t.test('at most three instances are asked, and the last of them is passed on in its own words', async (t) => {

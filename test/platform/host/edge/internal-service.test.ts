@@ -87,6 +87,25 @@ t.test('an internal service takes the word of its own system, and of nobody else
     refused(t, hurry, { status: 503, code: 'DeadlineExceeded', module: 'posts', path }, 'there is no time to answer')
   })
 
+  await t.test('what may have been done already is done again only where that can do no harm', async (t) => {
+    const headers = { 'x-seam-identity': tokens.identity.sign('posts', claims), 'x-seam-repeated': 'true' }
+    const keyed = { ...headers, 'idempotency-key': 'the-same' }
+    const made = await posts.post(path, { title: 'T', content: 'C' }, { headers: keyed })
+    t.equal(made.status, 201)
+    const one = `${path}/${made.body.data.id}`
+    t.equal((await posts.get(one, { headers })).status, 200)
+    for (const [method, json] of [
+      ['PATCH', { title: 'U' }],
+      ['DELETE', undefined],
+    ] as const) {
+      const answer = await posts.send(method, one, { json, headers: keyed })
+      refused(t, answer, { status: 503, code: 'Unavailable', module: 'posts', path: one }, method)
+      t.equal(answer.headers['x-seam-failed'], 'nobody')
+    }
+    const outside = await edge.send('DELETE', one, { token: ada.token, headers: { 'x-seam-repeated': 'true' } })
+    t.equal(outside.status, 204, 'from outside it means nothing')
+  })
+
   await t.test('a caller that may not call is told that there is nothing', async (t) => {
     const { port } = topology.apps.get('users')!.api.server.address() as AddressInfo
     const users = connect(t, { url: `http://127.0.0.1:${port}`, smtp, secret: SECRET })
