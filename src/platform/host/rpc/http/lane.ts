@@ -15,13 +15,18 @@ interface LaneOptions {
   tokens: SystemTokens
 }
 
-/** The way from one calling module to one instance of another: gathers calls until the event loop's turn ends. */
+/**
+ * The way from one calling module to one instance of another. While a request is under way, it gathers calls until the event
+ * loop's turn ends; else only those that are made together, for then nothing is won by waiting, and the turn takes a twentieth
+ * of the time of a call.
+ */
 export class Lane {
   readonly #to: LaneOptions
   readonly #path: string
   /** Batches are told apart by this and a number. */
   readonly #name = crypto.randomUUID()
   #batches = 0
+  #underWay = 0
   #waiting: Entry[] = []
 
   constructor(to: LaneOptions) {
@@ -38,7 +43,9 @@ export class Lane {
   }
 
   #add(entry: Entry): void {
-    if (this.#waiting.push(entry) === 1) setImmediate(() => this.#flush())
+    if (this.#waiting.push(entry) > 1) return
+    if (this.#underWay > 0) setImmediate(() => this.#flush())
+    else process.nextTick(() => this.#flush())
   }
 
   #flush(): void {
@@ -62,7 +69,11 @@ export class Lane {
   #post(entries: readonly Entry[], body: string): void {
     const { instance, module, caller, agent, tokens } = this.#to
     const id = `${this.#name}-${++this.#batches}`
-    const batch = new SentBatch(module, instance, entries, (index) => this.#add(new Cancellation(id, index)))
+    this.#underWay++
+    const batch = new SentBatch(module, instance, entries, {
+      cancel: (index) => this.#add(new Cancellation(id, index)),
+      ended: () => this.#underWay--,
+    })
     const headers: Record<string, string> = {
       'content-type': BATCH_TYPE,
       [SERVICE_HEADER]: tokens.service.sign(module, { caller }),

@@ -16,18 +16,26 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   readonly #module: string
   readonly #instance: Instance
   readonly #entries: readonly Entry[]
-  readonly #cancel: (index: number) => void
+  readonly #tell: { cancel: (index: number) => void; ended: () => void }
   readonly #lines = new LineSplitter(MAX_OUTPUT + INDEX)
   #waiting: number
   #retryAfter: number | undefined
   #controller: Dispatcher.DispatchController | undefined
 
-  /** @param cancel tells the far side that a call of a batch that goes on is not waited for any more */
-  constructor(module: string, instance: Instance, entries: readonly Entry[], cancel: (index: number) => void) {
+  /**
+   * @param tell.cancel a call of a batch that goes on is not waited for any more, which the far side is to be told
+   * @param tell.ended nothing more comes
+   */
+  constructor(
+    module: string,
+    instance: Instance,
+    entries: readonly Entry[],
+    tell: { cancel: (index: number) => void; ended: () => void },
+  ) {
     this.#module = module
     this.#instance = instance
     this.#entries = entries
-    this.#cancel = cancel
+    this.#tell = tell
     this.#waiting = entries.length
     for (const [index, entry] of entries.entries()) entry.sent(this, index)
   }
@@ -35,7 +43,7 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   givenUp(index: number, left: boolean): void {
     this.#waiting--
     if (this.#waiting <= 0) this.#controller?.abort(new Error('Nobody waits for it any more.'))
-    else if (left) this.#cancel(index)
+    else if (left) this.#tell.cancel(index)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -60,10 +68,12 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   }
 
   onResponseEnd(): void {
+    this.#tell.ended()
     if (this.#waiting > 0) this.#fail(new Error('The answer has ended before it was complete.'))
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#tell.ended()
     this.#fail(error)
   }
 
