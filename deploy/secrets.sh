@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes what compose needs and nobody else may know, in deploy/secrets/ (which git leaves alone): the secret that signs tokens,
-# PostgreSQL's password, a database for each module with a login of its own, and a certificate that no browser trusts, to be
+# PostgreSQL's password and Grafana's, a database for each module with a login of its own, and a certificate that no browser trusts, to be
 # replaced by a real one. What is there already stays. The folder is closed, so its files may be read by the containers' users.
 set -eu
 cd "$(dirname "$0")"
@@ -9,6 +9,7 @@ umask 022
 keep() { [ -s "$1" ] || printf '%s\n' "$2" >"$1"; }
 keep secret "$(openssl rand -hex 32)"
 keep postgres-password "$(openssl rand -hex 24)"
+keep grafana-password "$(openssl rand -hex 12)"
 for module in users posts notifications; do
   keep "$module-database-url" "postgres://$module:$(openssl rand -hex 24)@postgres:5432/$module"
 done

@@ -39,7 +39,7 @@ export interface Config {
   readonly replicaUrls: ReadonlyMap<string, string>
   /** The PgBouncers in front of modules' databases. */
   readonly poolerUrls: ReadonlyMap<string, string>
-  readonly redisUrl: string | undefined
+  readonly redisUrls: readonly string[]
   /** One Redis, or several nodes of a cluster; none: the cache is in memory. */
   readonly cacheRedisUrls: readonly string[]
   readonly discovery: DiscoveryChoice
@@ -160,7 +160,7 @@ export function readConfig(environment: NodeJS.ProcessEnv, catalogue: readonly M
     moduleDatabaseUrls,
     replicaUrls,
     poolerUrls,
-    redisUrl: vars.REDIS_URL,
+    redisUrls: addressesIn(vars.REDIS_URL ?? ''),
     cacheRedisUrls: addressesIn(vars.CACHE_REDIS_URL ?? vars.REDIS_URL ?? ''),
     discovery,
     moduleUrls,

@@ -48,7 +48,7 @@ export async function serveWithWorkers(config: Config, log: FastifyBaseLogger): 
     ops.close()
     if (hopeless) throw hopeless
   })
-  if (config.edge && !config.redisUrl)
+  if (config.edge && config.redisUrls.length === 0)
     log.warn(
       `Each of ${config.workers} workers counts requests for its own limits. With REDIS_URL they count together.`,
     )

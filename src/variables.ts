@@ -10,6 +10,7 @@ const ORIGINS = '^https?://[^\\s,/]+(,https?://[^\\s,/]+)*$'
 /** `https` and `http` by the addresses of a name, `srv` by its SRV records, which have the port. */
 const NAME = '(https?://[^\\s,/@]+|srv://[^\\s,/:@]+)'
 const POSTGRES = '^postgres(ql)?://\\S+$'
+const REDIS = '^rediss?://\\S+(, *rediss?://\\S+)*$'
 
 /** The variables of the host. `writeOnly` marks secrets: their values are never printed. */
 export const Variables = Type.Object({
@@ -87,9 +88,10 @@ export const Variables = Type.Object({
   ),
   REDIS_URL: Type.Optional(
     Type.String({
-      pattern: '^rediss?://\\S+$',
+      pattern: REDIS,
       writeOnly: true,
-      description: 'Redis for queues, sessions and limits (default: PostgreSQL and memory)',
+      description:
+        'Redis for queues, sessions and limits; several nodes are a cluster (default: PostgreSQL and memory)',
       examples: ['redis://127.0.0.1:6379'],
     }),
   ),
@@ -117,7 +119,7 @@ export const Variables = Type.Object({
   ),
   CACHE_REDIS_URL: Type.Optional(
     Type.String({
-      pattern: '^rediss?://\\S+(, *rediss?://\\S+)*$',
+      pattern: REDIS,
       writeOnly: true,
       description:
         'Redis for the cache, which may evict; several nodes are a cluster (default: `REDIS_URL`, else memory)',

@@ -44,7 +44,7 @@ t.test('an empty environment is the whole application on this machine', async (t
     moduleDatabaseUrls: new Map(),
     replicaUrls: new Map(),
     poolerUrls: new Map(),
-    redisUrl: undefined,
+    redisUrls: [],
     cacheRedisUrls: [],
     discovery: { kind: 'static' },
     moduleUrls: new Map(),
@@ -125,7 +125,7 @@ t.test('every variable is read', async (t) => {
       ['notifications', 'postgres://replica3/seam'],
     ]),
     poolerUrls: new Map([['posts', 'postgres://pooler/posts']]),
-    redisUrl: 'rediss://:pass@cache:6379/1',
+    redisUrls: ['rediss://:pass@cache:6379/1'],
     cacheRedisUrls: ['rediss://:p,ass@one:6379', 'rediss://two:6379', 'rediss://three:6380'],
     discovery: { kind: 'static' },
     moduleUrls: new Map([

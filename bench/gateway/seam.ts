@@ -1,7 +1,7 @@
 import pino from 'pino'
 import { Balancer } from '../../src/platform/host/balancing/balancer.ts'
 import { staticDiscovery } from '../../src/platform/host/discovery/static.ts'
-import { authenticate } from '../../src/platform/host/edge/authenticate.ts'
+import { authenticate, refuseCredentials } from '../../src/platform/host/edge/authenticate.ts'
 import { proxyModules } from '../../src/platform/host/edge/gateway.ts'
 import { limitRequests } from '../../src/platform/host/edge/limits.ts'
 import { sendSecurityHeaders } from '../../src/platform/host/edge/security-headers.ts'
@@ -35,12 +35,14 @@ await serve<{ upstream: string }>(async ({ upstream }) => {
     touch: async () => {},
     noteWrite: async () => {},
     destroy: never,
+    among: never,
     list: never,
   }
   const server = createServer({ log, trustProxy: [] })
   sendSecurityHeaders(server)
   authenticate(server, { edge: true, tokens, sessions: sessionsIn(keeper, { secret: SECRET, tokens, log }) })
   limitRequests(server, { perMinute: 1_000_000_000, attemptsPerMinute: 20, redis: undefined })
+  refuseCredentials(server)
   const balancer = new Balancer(staticDiscovery(new Map([['posts', [upstream]]])))
   const budgets = new RetryBudgets()
   const posts = defineModule(defineContract('posts', { routes: ['/api/posts'] }), { plugin: never })

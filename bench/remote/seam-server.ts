@@ -13,7 +13,16 @@ import { example, getUser, type INPUT } from '../lib/example.ts'
 const never = async () => {
   throw new Error('Nobody asks for sessions here.')
 }
-const nowhere = { get: never, set: never, replace: never, touch: never, noteWrite: never, destroy: never, list: never }
+const nowhere = {
+  get: never,
+  set: never,
+  replace: never,
+  touch: never,
+  noteWrite: never,
+  destroy: never,
+  among: never,
+  list: never,
+}
 
 /** Serves the example as an internal service does (`EDGE=false`), hooks included. */
 await serve<{ secret: string }>(async ({ secret }) => {

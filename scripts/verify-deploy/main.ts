@@ -65,6 +65,7 @@ async function verify(proxy: ReverseProxy, shape: Topology): Promise<void> {
   console.log(`\n${shape} behind ${proxy}\n`)
   await step('it starts', () => compose.up(shape, proxy))
   if (!values['no-api']) await ask(shape, proxy)
+  if (!values['no-api']) await step('Prometheus sees all processes', () => watch(shape, proxy))
   const killed = await withLoad('a replica is killed', { least: 4_000 }, async () => {
     await compose.docker('kill', '-s', 'KILL', (await compose.containers(shape, 'edge-2'))[0]!)
     await pause(3_000)
@@ -89,6 +90,20 @@ async function ask(shape: Topology, proxy: ReverseProxy): Promise<void> {
   await step('from outside', async () => {
     for (const fault of await checkFromOutside(compose.url)) faults.push(`${shape} behind ${proxy}: ${fault}`)
   })
+}
+
+/** The profile `observability`, without Grafana, which has nothing to say of itself. */
+async function watch(shape: Topology, proxy: ReverseProxy): Promise<void> {
+  await compose.up(shape, proxy, 'prometheus')
+  const [prometheus] = await compose.containers(shape, 'prometheus')
+  const wanted = shape === 'split' ? EDGES.length + MODULES.length : EDGES.length
+  const query = ['exec', prometheus!, 'promtool', 'query', 'instant', 'http://127.0.0.1:9090', 'count(up == 1)']
+  let seen = ''
+  for (const end = performance.now() + 60_000; performance.now() < end; await pause(500)) {
+    seen = await compose.docker(...query)
+    if (seen.includes(`=> ${wanted} @`)) return
+  }
+  throw new Error(`Prometheus sees not ${wanted} processes but this: ${seen}`)
 }
 
 /** From the whole to its pieces and back, edge by edge, behind the same Nginx. */

@@ -5,7 +5,10 @@ import { describeApi } from '../../src/platform/host/openapi/describe.ts'
 import type { Answer } from './client.ts'
 
 interface Operation {
-  responses: Record<string, { $ref?: string; headers?: object; content?: Record<string, { schema: object }> }>
+  responses: Record<
+    string,
+    { $ref?: string; headers?: Record<string, object>; content?: Record<string, { schema: object }> }
+  >
 }
 
 interface Document {
@@ -15,7 +18,7 @@ interface Document {
 
 type Check = (body: unknown) => string | undefined
 
-/** Compares what is answered with what `/openapi.json` says is answered: status, type, body, nothing more and nothing less. */
+/** Compares what is answered with what `/openapi.json` says is answered: status, headers that it promises, type, body. */
 export interface Drift {
   /** What was answered otherwise, each once. */
   readonly faults: ReadonlySet<string>
@@ -82,6 +85,9 @@ export async function watchDrift(): Promise<Drift> {
       seen.add(`${method} ${template.path}`)
       const answer = operation.responses[String(status)]
       if (!answer) return void faults.add(`${what} is not in the document (${body?.code ?? text.slice(0, 80)})`)
+      for (const name of ['Location', 'ETag'])
+        if (answer.headers?.[name] && headers[name.toLowerCase()] === undefined)
+          faults.add(`${what} comes without ${name}, which the document promises`)
       const type = String(headers['content-type'] ?? '').split(';', 1)[0]!
       const content = answer.content?.[type]
       if (!answer.content && text !== '') faults.add(`${what} has a body, which the document does not say`)

@@ -43,6 +43,12 @@ export async function posts(t: Test, api: Api): Promise<void> {
     )
   })
 
+  await t.test('an id in capitals is the same id', async (t) => {
+    const { id } = await write(ada, { title: 'Known by its id' })
+    const [one, same] = await Promise.all([id, id.toUpperCase()].map((id) => api.get(`/api/posts/${id}`)))
+    t.strictSame([same!.status, same!.body, same!.headers.etag], [200, one!.body, one!.headers.etag])
+  })
+
   await t.test("drafts are listed for their author, and nobody lists another's", async (t) => {
     const eve = await api.register('Eve')
     const draft = await write(eve, { title: 'Draft of the loom', status: 'draft', tags: ['looms'] })

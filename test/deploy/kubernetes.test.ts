@@ -126,8 +126,8 @@ for (const [overlay, placements] of Object.entries(overlays)) {
     const resources = rendered.get(overlay) ?? []
     const hosted: Record<string, string[]> = {}
     for (const resource of resources.filter(({ kind }) => kind === 'Deployment' || kind === 'Job')) {
-      const { placement, databaseUrl, redisUrl } = readConfig(environmentOf(resource, resources), catalogue)
-      t.strictSame([databaseUrl, redisUrl], [undefined, 'redis://c'])
+      const { placement, databaseUrl, redisUrls } = readConfig(environmentOf(resource, resources), catalogue)
+      t.strictSame([databaseUrl, redisUrls], [undefined, ['redis://c']])
       const [container] = resource.spec?.template?.spec.containers ?? []
       t.match(container?.image, /:\d+\.\d+\.\d+$/, 'the image has a version')
       for (const { name, value } of container?.env ?? [])

@@ -103,7 +103,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     hosted,
     databaseUrl: env.DATABASE_URL,
     moduleDatabaseUrls: new Map(),
-    redisUrl: env.REDIS_URL,
+    redisUrls: env.REDIS_URL ? [env.REDIS_URL] : [],
     dataFolder: '.data',
     migrations: options.migrations,
     log,

@@ -99,7 +99,6 @@ export function deliveryOf(
       await app.traces.goOn(message.traceparent, `send ${channel}`, () =>
         Promise.race([deliver(message, signal), aborted(signal)]),
       )
-      await note(message, { status: 'sent', sentAt: sql`now()`, lastError: null, ...emptied })
     } catch (error) {
       const lastError = wordsOf(error)
       const over = error instanceof Refused || message.attempts >= pace.attempts
@@ -112,7 +111,10 @@ export function deliveryOf(
         lastError,
         ...(over ? { status: 'failed', ...emptied } : { dueAt: sql`now() + make_interval(secs => ${seconds})` }),
       })
+      return
     }
+    // It has left: should this fail, that is no reason to send it again before the lease is over.
+    await note(message, { status: 'sent', sentAt: sql`now()`, lastError: null, ...emptied })
   }
 
   const send = (message: Outgoing) => {

@@ -84,7 +84,11 @@ export function recipientsOf(app: ModuleApp<typeof contract>) {
       await tx.delete(subscriptions).where(eq(subscriptions.userId, userId))
       await tx.delete(idempotencyKeys).where(eq(idempotencyKeys.caller, userId))
       await tx.delete(outgoing).where(eq(outgoing.userId, userId))
-      if (email) await tx.delete(outgoing).where(sql`lower(${outgoing.to}) = ${email.toLowerCase()}`)
+      // What goes to a user belongs to that user: somebody else may have the address by now.
+      if (email)
+        await tx
+          .delete(outgoing)
+          .where(and(isNull(outgoing.userId), sql`lower(${outgoing.to}) = ${email.toLowerCase()}`))
       const nothing = { email: null, firstName: null, phone: null, kinds: null, deletedAt: sql`now()` }
       await tx.update(recipients).set(nothing).where(eq(recipients.userId, userId))
     },

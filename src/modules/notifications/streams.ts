@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { ModuleApp } from '../../platform/kit/module.ts'
+import type { Identity } from '../../platform/kit/permissions.ts'
 import { sql } from '../../platform/kit/tables.ts'
 import type { notifications as contract } from './contract.ts'
 import type { Notification } from './inbox.ts'
@@ -13,11 +14,13 @@ const IN_ALL = 2_000
 const BATCH = 100
 /** Users that are looked for in one statement. */
 const USERS = 500
-/** Milliseconds between two signs of life. */
+/** Milliseconds after which news that could not be read is read again. */
+const RETRY = 1_000
+/** Milliseconds between two signs of life; the longest that a stream outlives its session. */
 const HEARTBEAT = 15_000
 /** Signs of life that may wait in vain, before the reader counts as gone. */
 const PATIENCE = 2
-/** Milliseconds after which a stream ends: its reader comes again and must still be signed in. */
+/** Milliseconds after which a stream ends; its reader comes again, maybe to another process. */
 const LIFETIME = 15 * 60_000
 
 type Numbered = Notification & { userId: string; sequence: number }
@@ -29,6 +32,7 @@ type Numbered = Notification & { userId: string; sequence: number }
  */
 export class Streams {
   readonly #db: ModuleApp['db']
+  readonly #sessions: ModuleApp['sessions']
   readonly #open = new Map<string, Set<Stream>>()
   readonly #woken = new Set<string>()
   readonly #news: { wake(): void }
@@ -37,8 +41,9 @@ export class Streams {
 
   constructor(app: ModuleApp<typeof contract>) {
     this.#db = app.db
-    this.#news = app.sweep({ name: 'news for streams', every: HEARTBEAT, run: () => this.#tell() })
-    app.sweep({ name: 'heartbeats of streams', every: HEARTBEAT, run: async () => this.#beat() })
+    this.#sessions = app.sessions
+    this.#news = app.sweep({ name: 'news for streams', every: RETRY, run: () => this.#tell() })
+    app.sweep({ name: 'heartbeats of streams', every: HEARTBEAT, run: () => this.#beat() })
     app.onSignal((message) => this.#hear(message))
     // Clients come again, to another process.
     app.addHook('preClose', async () => {
@@ -58,9 +63,9 @@ export class Streams {
   }
 
   /** Opens a stream of what comes after a place in a user's sequence. */
-  open(userId: string, after: number): Readable {
+  open({ userId, sessionId }: Identity, after: number): Readable {
     const streams = this.#open.get(userId) ?? new Set()
-    const stream = new Stream(after, () => this.#wake(userId))
+    const stream = new Stream(sessionId, after, () => this.#wake(userId))
     this.#open.set(userId, streams.add(stream))
     this.#count++
     stream.once('close', () => {
@@ -133,13 +138,20 @@ export class Streams {
     return rows.map((row) => ({ ...row, sequence: Number(row.sequence) }) as Numbered)
   }
 
-  #beat(): void {
-    for (const stream of this.#all()) stream.beat()
+  async #beat(): Promise<void> {
+    const streams = [...this.#all()]
+    for (const stream of streams) stream.beat()
+    if (streams.length === 0) return
+    // While sessions cannot be read, streams go on.
+    const underWay = await this.#sessions.underWay([...new Set(streams.map(({ sessionId }) => sessionId))])
+    for (const stream of streams) if (!underWay.has(stream.sessionId)) stream.end()
   }
 }
 
 /** One reader's stream. */
 class Stream extends Readable {
+  /** In which its reader is signed in. */
+  readonly sessionId: string
   /** The place in the user's sequence up to which it has told everything. */
   last: number
   /** Whether there may be something that it has not told. */
@@ -151,9 +163,10 @@ class Stream extends Readable {
   #ended = false
   #silent = 0
 
-  constructor(after: number, wake: () => void) {
+  constructor(sessionId: string, after: number, wake: () => void) {
     // It is asked for more when nothing waits any more.
     super({ highWaterMark: 1 })
+    this.sessionId = sessionId
     this.last = after
     this.#wake = wake
     // An id without data makes no event, and is what the client comes again with.

@@ -21,7 +21,7 @@ export function clearDeletedAuthors(app: ModuleApp<typeof contract>): { wake(): 
       .where(eq(posts.authorId, authorId))
       .orderBy(asc(posts.id))
       .limit(BATCH.posts)
-      .for('update')
+      .for('update', { skipLocked: true })
     const published = found.filter(({ status }) => status === 'published')
     await Promise.all(
       published.flatMap(({ id, tags }) => [
@@ -35,22 +35,40 @@ export function clearDeletedAuthors(app: ModuleApp<typeof contract>): { wake(): 
 
   const removeComments = async (condition: ReturnType<typeof sql>) => {
     const removed = await db.execute(sql`
-      delete from comments where id in (${condition} limit ${sql.raw(String(BATCH.comments))})
+      delete from comments where id in (
+        ${condition} limit ${sql.raw(String(BATCH.comments))} for update of comments skip locked)
       returning id`)
     return removed.length
   }
 
-  /** Removes one batch, or notes that there was nothing left. */
-  const clear = async (authorId: string) => {
+  /**
+   * Removes one batch that nobody else has taken, or notes that there is nothing left, which others are not removing either:
+   * they may still fail.
+   *
+   * @returns whether there is anything else to do now
+   */
+  const clear = async (authorId: string): Promise<boolean> => {
     // Comments on the posts first: the posts would take all of theirs with them at once.
     const onPosts = sql`
       select comments.id from posts join comments on comments.post_id = posts.id where posts.author_id = ${authorId}::uuid`
-    const own = sql`select id from comments where author_id = ${authorId}::uuid`
+    const own = sql`select id from comments where author_id = ${authorId}::uuid order by id`
     const removed =
       (await removeComments(onPosts)) ||
       (await removeComments(own)) ||
       (await db.transaction((tx) => removePosts(tx, authorId)))
-    if (removed === 0) await db.update(authors).set({ clearedAt: sql`now()` }).where(eq(authors.id, authorId))
+    if (removed > 0) return true
+    const cleared = await db
+      .update(authors)
+      .set({ clearedAt: sql`now()` })
+      .where(
+        and(
+          eq(authors.id, authorId),
+          sql`not exists (select from comments where author_id = ${authorId}::uuid)`,
+          sql`not exists (select from posts where author_id = ${authorId}::uuid)`,
+        ),
+      )
+      .returning({ id: authors.id })
+    return cleared.length > 0
   }
 
   const sweep = app.sweep({
@@ -63,9 +81,7 @@ export function clearDeletedAuthors(app: ModuleApp<typeof contract>): { wake(): 
         .where(and(isNotNull(authors.deletedAt), isNull(authors.clearedAt)))
         .orderBy(asc(authors.id))
         .limit(1)
-      if (!author) return
-      await clear(author.id)
-      sweep.wake()
+      if (author && (await clear(author.id))) sweep.wake()
     },
   })
   return sweep

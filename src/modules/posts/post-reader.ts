@@ -125,7 +125,8 @@ export function postReaderOf(app: ModuleApp<typeof contract>) {
   return {
     /** @throws {PostNotFound} also for drafts of others: they exist for their author alone */
     async get(id: string, reader: string | undefined): Promise<PostRow> {
-      const found = await postById(id)
+      // As PostgreSQL writes it: what was read is looked up by it.
+      const found = await postById(id.toLowerCase())
       if (!found || !isVisible(found, reader)) throw new contract.errors.PostNotFound()
       return found
     },

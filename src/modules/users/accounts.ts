@@ -11,7 +11,7 @@ import { users } from './tables.ts'
 /** An account with the version that its ETag is made of. */
 export type VersionedAccount = Account & { version: number }
 
-export interface NewAccount {
+interface NewAccount {
   email: string
   passwordHash: string
   firstName: string
@@ -28,7 +28,7 @@ export interface Filter {
 export type Accounts = ReturnType<typeof accountsOf>
 
 /** The columns that make an account. */
-export const accountColumns = {
+const accountColumns = {
   id: users.id,
   email: users.email,
   emailVerified: users.emailVerified,
@@ -144,14 +144,23 @@ export function accountsOf(app: ModuleApp<typeof contract>) {
     },
 
     /**
-     * Gives a locked account these roles and no others, also in the sessions that are under way; before the commit: when
-     * it fails there, nothing has happened. Whether it may be is asked in roles.ts.
+     * Gives a locked account these roles and no others. In the sessions that are under way it loses at once what it loses;
+     * what it gains comes with {@link shareRoles}. Whether it may be is asked in roles.ts.
      */
     async setRoles(tx: Transaction, account: VersionedAccount, roles: readonly Role[]): Promise<VersionedAccount> {
       const ordered = Role.enum.filter((role) => roles.includes(role))
       const changed = await update(tx, account, { roles: ordered })
-      await app.sessions.setRoles(account.id, ordered)
+      const kept = ordered.filter((role) => account.roles.includes(role))
+      await app.sessions.setRoles(account.id, kept)
       return changed
+    },
+
+    /** Lets the sessions of a user have the roles that the user has: after the commit, which may fail. */
+    async shareRoles(id: string): Promise<void> {
+      await app.db.transaction(async (tx) => {
+        const account = await lockIfThere(tx, id)
+        if (account) await app.sessions.setRoles(id, account.roles)
+      })
     },
 
     /** Deletes a locked account, with all its tokens and sessions. */

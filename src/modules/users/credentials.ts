@@ -64,7 +64,11 @@ export function credentialsOf(
       .returning({ email: resetRequests.email })
     if (!request) return false
     const { id: userId, email, firstName } = users
-    const [user] = await tx.select({ userId, email, firstName }).from(users).where(eq(email, request.email))
+    const [user] = await tx
+      .select({ userId, email, firstName })
+      .from(users)
+      .where(eq(email, request.email))
+      .for('update')
     if (!user) return true
     const token = await issueToken(tx, user.userId, 'reset-password')
     await app.publish(tx, contract.events.passwordResetRequested, { ...user, token })

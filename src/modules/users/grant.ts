@@ -17,13 +17,14 @@ export function grantTask(app: ModuleApp<typeof contract>, accounts: Accounts): 
     async run([email, role, ...more]) {
       if (!email || !role || more.length > 0) throw new Error('It takes an address and a role.')
       if (!isRole(role)) throw new Error(`There is no role "${role}". Known: ${Role.enum.join(', ')}.`)
-      const roles = await app.db.transaction(async (tx) => {
+      const { id, roles } = await app.db.transaction(async (tx) => {
         await lockRoles(tx)
         const [user] = await tx.select({ id: users.id }).from(users).where(eq(users.email, email.toLowerCase()))
         if (!user) throw new Error(`There is no user with the address ${email}.`)
         const account = await accounts.lock(tx, user.id)
-        return (await accounts.setRoles(tx, account, [...account.roles, role])).roles
+        return accounts.setRoles(tx, account, [...account.roles, role])
       })
+      await accounts.shareRoles(id)
       return `${email} is now ${roles.join(', ')}.`
     },
   })

@@ -49,7 +49,8 @@ export class RequestContext implements CallContext, Waiter {
   span: Span | undefined
   readonly requestId: string
   readonly deadline: number
-  private givenTraceparent: string | undefined
+  private readonly givenTraceparent: string | undefined
+  private ownTraceparent: string | undefined
   private controller: AbortController | undefined
   private first: Waiter | undefined
   private timer: NodeJS.Timeout | undefined
@@ -65,8 +66,8 @@ export class RequestContext implements CallContext, Waiter {
 
   /** As it came, if that was well formed; else made when it is first needed. */
   get traceparent(): string {
-    this.givenTraceparent = traceparentOf(this.givenTraceparent)
-    return this.givenTraceparent
+    this.ownTraceparent ??= traceparentOf(this.givenTraceparent)
+    return this.ownTraceparent
   }
 
   /** The part of it that all spans of one trace share. */
@@ -136,12 +137,12 @@ export class RequestContext implements CallContext, Waiter {
    */
   begin(name: string, kind: SpanKind, attributes?: Attributes): Span | undefined {
     const { tracer } = tracing
-    const given = this.givenTraceparent
     if (!tracer) return undefined
+    const given = this.ownTraceparent ?? this.givenTraceparent
     const parent = given && TRACEPARENT.test(given) ? given : undefined
     if (parent && !isRecorded(parent)) return undefined
     const span = tracer.begin(name, kind, parent, attributes)
-    if (typeof span === 'string') this.givenTraceparent = span
+    if (typeof span === 'string') this.ownTraceparent = span
     else this.follow(span)
     return this.span
   }
@@ -149,7 +150,7 @@ export class RequestContext implements CallContext, Waiter {
   /** Has what is done in this context belong to a span that somebody else ends. */
   follow(span: Span): void {
     this.span = span
-    this.givenTraceparent = span.traceparent
+    this.ownTraceparent = span.traceparent
   }
 
   /** True when nobody waits for the answer any more. The clock is read only while there is no timer that would say so. */

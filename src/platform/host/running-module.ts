@@ -239,7 +239,9 @@ export class RunningModule {
     await this.#subscriber.flush()
   }
 
+  /** To be done when systems outside have been closed: what was cut off there is noted first. */
   async close(): Promise<void> {
+    await Promise.all(this.#outside.map(({ sweep }) => sweep.stop()))
     await this.#database.close()
   }
 

@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import type { FastifyBaseLogger } from 'fastify'
-import type { Redis } from 'ioredis'
 import { BootError } from './boot-error.ts'
 import type { CacheStore } from './cache/store.ts'
 import { openPlatformDatabase } from './data/databases.ts'
 import { type Migrated, migrate, PLATFORM_SCHEMA, whereIs } from './data/migrate.ts'
 import type { Transport } from './events/delivery.ts'
 import { postgresKeeper, redisKeeper, type SessionKeeper } from './identity/session-keepers.ts'
+import type { RedisClient } from './redis.ts'
 import { within } from './within.ts'
 
 /** Where a process keeps what must outlive it. Nothing that a second replica would need is in the process itself. */
@@ -16,7 +16,7 @@ export interface State {
   /** For the modules hosted here; undefined where there are none. */
   readonly transport: Transport | undefined
   readonly sessions: SessionKeeper
-  readonly redis: Redis | undefined
+  readonly redis: RedisClient | undefined
   /** For the answers of other modules; undefined where none are kept. */
   readonly cache: CacheStore | undefined
   /** The database of a module hosted here. */
@@ -28,7 +28,8 @@ export interface StateOptions {
   readonly hosted: readonly string[]
   readonly databaseUrl: string | undefined
   readonly moduleDatabaseUrls: ReadonlyMap<string, string>
-  readonly redisUrl: string | undefined
+  /** One server, or nodes of a cluster; none: PostgreSQL and memory. */
+  readonly redisUrls: readonly string[]
   /** Whether a module hosted here calls queries whose answers may be kept. */
   readonly caches?: boolean
   /** One Redis, or the nodes of a cluster; none: memory. */
@@ -65,7 +66,7 @@ const CACHE_PATIENCE = 1_000
  * @throws {BootError} when PostgreSQL or Redis cannot be used, or a migration fails; nothing is left open then
  */
 export async function openState(options: StateOptions): Promise<State> {
-  const { hosted, redisUrl, log } = options
+  const { hosted, redisUrls, log } = options
   const closing: Closing = []
   const close = async () => {
     for (const step of closing.splice(0).reverse())
@@ -74,16 +75,13 @@ export async function openState(options: StateOptions): Promise<State> {
   try {
     const url = await mainDatabase(options, closing)
     await bringUpToDate(options, url)
-    const redis = redisUrl ? (await import('./redis.ts')).requestRedis(redisUrl, log) : undefined
-    if (redis) {
-      closing.push(async () => redis.disconnect())
-      await untilReady(redis)
-    }
+    const redis = redisUrls.length > 0 ? await openRedis(redisUrls, log) : undefined
+    if (redis) closing.push(async () => redis.disconnect())
     const cache = options.caches ? await openCache(options.cacheRedisUrls ?? [], log) : undefined
     if (cache) closing.push(() => cache.close())
     const platform = redis ? undefined : openPlatformDatabase(url!)
     if (platform) closing.push(() => platform.end({ timeout: 1 }))
-    const transport = hosted.length > 0 ? await openTransport(url, redisUrl, log) : undefined
+    const transport = hosted.length > 0 ? await openTransport(url, redisUrls, log) : undefined
     if (transport) closing.push(() => transport.close())
     return {
       databaseName: url ? nameOf(url, options.databaseUrl === undefined) : 'none',
@@ -102,7 +100,8 @@ export async function openState(options: StateOptions): Promise<State> {
 
 /** A pure gateway with Redis, or modules that all have databases of their own, need no other database. */
 async function mainDatabase(options: StateOptions, closing: Closing): Promise<string | undefined> {
-  const needed = !options.redisUrl || options.hosted.some((module) => !options.moduleDatabaseUrls.has(module))
+  const needed =
+    options.redisUrls.length === 0 || options.hosted.some((module) => !options.moduleDatabaseUrls.has(module))
   if (!needed || options.databaseUrl) return options.databaseUrl
   const { acquireEmbeddedPostgres } = await import('./data/embedded-postgres.ts')
   const embedded = await acquireEmbeddedPostgres({
@@ -119,7 +118,7 @@ async function bringUpToDate(options: StateOptions, url: string | undefined): Pr
   const schemas = new Map<string, string[]>()
   const add = (at: string, schema: string) => schemas.set(at, [...(schemas.get(at) ?? []), schema])
   // Without a Redis the main database is needed, so there is one.
-  const main = options.redisUrl ? undefined : url
+  const main = options.redisUrls.length > 0 ? undefined : url
   if (main) add(main, PLATFORM_SCHEMA)
   for (const module of options.hosted) add(options.moduleDatabaseUrls.get(module) ?? url!, module)
   const work: Promise<Migrated | Migrated[]>[] = [...schemas].map(([at, names]) =>
@@ -136,25 +135,27 @@ async function bringUpToDate(options: StateOptions, url: string | undefined): Pr
 }
 
 /** A process without its Redis could not tell who its users are: it does not start to answer them. */
-async function untilReady(redis: Redis): Promise<void> {
+async function openRedis(urls: readonly string[], log: FastifyBaseLogger): Promise<RedisClient> {
+  const { addressesOf, requestRedis } = await import('./redis.ts')
+  const redis = requestRedis(urls, log)
   let reason = 'it does not answer'
   const hear = ({ message }: Error) => (reason = message)
   redis.on('error', hear)
   const ready = () => new Promise((resolve) => redis.once('ready', resolve))
   const isReady = redis.status === 'ready' || (await within(REDIS_PATIENCE, ready()))
   redis.off('error', hear)
-  if (isReady) return
-  const { host, port } = redis.options
-  throw new BootError([`Redis at ${host}:${port} cannot be used (REDIS_URL): ${reason}.`])
+  if (isReady) return redis
+  redis.disconnect()
+  throw new BootError([`Redis at ${addressesOf(urls)} cannot be used (REDIS_URL): ${reason}.`])
 }
 
 async function openTransport(
   url: string | undefined,
-  redisUrl: string | undefined,
+  redisUrls: readonly string[],
   log: FastifyBaseLogger,
 ): Promise<Transport> {
   const { postgresTransport, redisTransport } = await import('./events/bullmq-transport.ts')
-  return redisUrl ? redisTransport(redisUrl, log) : postgresTransport(url!, log)
+  return redisUrls.length > 0 ? redisTransport(redisUrls, log) : postgresTransport(url!, log)
 }
 
 async function openCache(urls: readonly string[], log: FastifyBaseLogger): Promise<CacheStore> {

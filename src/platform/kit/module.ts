@@ -163,7 +163,7 @@ export interface ModuleServices<C extends Contract = Contract, S extends TObject
   }
   /** Signs and reads the cursors of the module's pages. */
   readonly cursors: Cursors
-  /** Needs `signsIn`. */
+  /** To start and to end sessions needs `signsIn`. */
   readonly sessions: ModuleSessions
   /**
    * Something that operators do by hand: `npm run seam -- <name> <arguments>`. It runs in a process of its own, which

@@ -16,7 +16,8 @@ export interface SessionInfo {
 
 /**
  * The sessions of the system, for the module that signs users in (`signsIn`). Who shows a session's cookie or a token of
- * it is signed in for as long as the session lasts: ending it ends both at once, in every process.
+ * it is signed in for as long as the session lasts: ending it ends both at once, in every process. What goes on after it has
+ * asked who somebody is must ask again ({@link underWay}).
  */
 export interface ModuleSessions {
   /** A bearer token for a session; `expiresIn` in seconds. Worth nothing until the session was started. */
@@ -31,6 +32,8 @@ export interface ModuleSessions {
   /** Ends the caller's own session and takes their cookie back. */
   stop(request: FastifyRequest, reply: FastifyReply): Promise<void>
   list(userId: string): Promise<SessionInfo[]>
+  /** Those of these sessions that have not ended; for every module. */
+  underWay(sessionIds: readonly string[]): Promise<ReadonlySet<string>>
   /** @returns false when the user has no such session */
   end(userId: string, sessionId: string): Promise<boolean>
   /** Ends all sessions of a user, except one if it is named. */

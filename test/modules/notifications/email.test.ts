@@ -1,3 +1,4 @@
+import postgres from 'postgres'
 import t from 'tap'
 import { pace } from '../../../src/modules/notifications/delivery.ts'
 import { noticeLetter, welcomeLetter } from '../../../src/modules/notifications/letters.ts'
@@ -65,6 +66,26 @@ t.test('a mail that is put off, dropped, or refused for now is sent again, under
   const sent = await became(answer, 'sent')
   t.equal(sent.attempts, 4)
   t.strictSame(messageIds(to), [`<${answer.body.data.id}@localhost>`])
+})
+
+t.test('a mail that has left, which cannot be noted, is not sent again at once', async (t) => {
+  const to = someone()
+  const sql = postgres(s.databaseUrl, { max: 1, onnotice: () => {} })
+  t.teardown(() => sql.end())
+  await sql.unsafe(`
+    create sequence notifications.refused;
+    create function notifications.refuse() returns trigger language plpgsql security definer as $$
+      begin perform nextval('notifications.refused'); raise 'It is not to be noted.'; end $$;
+    create trigger refuses before update on notifications.outgoing
+      for each row when (new."to" = '${to}' and new.status = 'sent') execute function notifications.refuse()`)
+  const { id } = (await send({ to })).body.data
+  await until('it was to be noted', async () => (await sql`select is_called from notifications.refused`)[0]!.is_called)
+  await became(await send({ to: someone() }), 'sent')
+  t.match((await get(id)).body.data, { status: 'queued', attempts: 1, lastError: undefined })
+  t.equal(messageIds(to).length, 1)
+  await sql`drop trigger refuses on notifications.outgoing`
+  await sql`update notifications.outgoing set due_at = now() where id = ${id}`
+  t.equal((await became({ body: { data: { id } } } as Answer, 'sent')).attempts, 2, 'but when the lease is over')
 })
 
 t.test('a mail that a server takes and does not confirm comes twice, with one Message-ID', async (t) => {

@@ -278,6 +278,25 @@ t.test('nothing of a deleted user is left, and what comes late makes nothing', a
   })
 })
 
+t.test('a deletion leaves what goes to whoever has the address now', async (t) => {
+  const ada = await person()
+  const heir = { ...(await stranger()), email: ada.email }
+  const { id: userId, email, firstName } = heir
+  await publish('userCreated', { userId, email, firstName, lastName: 'L', verificationToken: 'x' })
+  await received(heir, 1)
+  await sql`
+    insert into notifications.outgoing (id, channel, "to", text, status)
+    values (gen_random_uuid(), 'email', ${email}, 'To the address.', 'sent')`
+  const owners = async () => {
+    const rows = await sql`select user_id from notifications.outgoing where "to" = ${email} order by created_at, id`
+    return rows.map((row) => row.user_id)
+  }
+  t.strictSame(await owners(), [ada.id, heir.id, null])
+  await publish('userDeleted', { userId: ada.id })
+  await until('the deletion', async () => (await list(ada)).body.data.length === 0)
+  t.strictSame(await owners(), [heir.id])
+})
+
 t.test('who was deleted before anything was heard of them gets nothing', async (t) => {
   const ada = await stranger()
   await publish('userDeleted', { userId: ada.id })
@@ -290,5 +309,5 @@ t.test('who was deleted before anything was heard of them gets nothing', async (
   })
   await settled()
   t.strictSame((await list(ada)).body.data, [])
-  t.strictSame(await rowsWith(ada.email), [])
+  await until('nothing is left', async () => (await rowsWith(ada.email)).length === 0)
 })

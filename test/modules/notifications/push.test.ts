@@ -126,6 +126,18 @@ t.test('the same endpoint again is the same subscription, with the keys of the l
   t.equal(one.received().length, 1, 'who signs in at the same browser gets it')
 })
 
+t.test('what waits for a user does not reach whoever uses the browser now', async (t) => {
+  const [ada, eve] = [await s.stranger(), await s.stranger()]
+  const browser = browserAt(service)
+  const { id } = (await subscribe(ada, browser)).body.data
+  await subscribe(eve, browser)
+  await sql`
+    insert into notifications.outgoing (id, channel, user_id, "to", text)
+    values (gen_random_uuid(), 'push', ${ada.id}, ${id}, 'For Ada.')`
+  t.strictSame(await done(ada), ['failed 1'])
+  t.equal(browser.received().length, 0)
+})
+
 t.test('a user has twenty subscriptions at most', async (t) => {
   const ada = await s.stranger()
   const browsers = Array.from({ length: 22 }, () => browserAt(service))

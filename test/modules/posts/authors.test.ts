@@ -197,6 +197,33 @@ t.test('with the account of a user goes all that they have written', async (t) =
   })
 })
 
+t.test('an author is not cleared while another process removes what is left, which may come back', async (t) => {
+  const { users, sql, api, author, settled } = await start(t)
+  const [gone, stays] = [newId(), newId()]
+  await users.created(gone, ADA)
+  await users.created(stays, ADA)
+  await settled()
+  const post = (await api.post('/api/posts', NEW_POST, await signIn(api, stays))).body.data.id
+  await sql`
+    insert into posts.comments (id, post_id, author_id, content)
+    select gen_random_uuid(), ${post}, ${gone}, 'Mine.' from generate_series(1, 1001)`
+  const left = async () => (await sql`select from posts.comments where author_id = ${gone}`).length
+
+  const other = await sql.reserve()
+  await other`begin`
+  await other`
+    delete from posts.comments
+    where id in (select id from posts.comments where author_id = ${gone} order by id limit 1000)`
+  await users.deleted(gone)
+  await until('what nobody has taken is removed', async () => (await left()) === 1_000)
+  await other`rollback`
+  other.release()
+  // It looks again when there is somebody else.
+  await users.deleted(newId())
+  await until('all is removed', async () => (await author(gone))?.cleared)
+  t.equal(await left(), 0)
+})
+
 t.test('a deletion that comes before anything else keeps the user out', async (t) => {
   const { users, api, author, settled } = await start(t)
   const id = newId()

@@ -80,6 +80,26 @@ t.test('tokens that come by mail', async (t) => {
     t.equal(await count(), before)
   })
 
+  await t.test('nor at an address that is being given up at the moment', async (t) => {
+    const ada = await api.register()
+    const change = await sql.reserve()
+    const [{ pid }] = await change<[{ pid: number }]>`select pg_backend_pid() as pid`
+    await change`begin`
+    await change`update users.users set email = ${`new.${ada.email}`} where id = ${ada.id}`
+    t.equal((await api.post('/api/auth/forgot-password', { email: ada.email })).status, 202)
+    await until('somebody waits for the change', async () => {
+      const [row] = await sql`
+        select exists (select from pg_locks where ${pid} = any(pg_blocking_pids(pid))) as waits`
+      return row!.waits
+    })
+    await change`commit`
+    change.release()
+    await until('the request is taken', async () => (await sql`select 1 from users.reset_requests`).length === 0)
+    const mails = await sql`
+      select from users.outbox where name = 'user.password-reset-requested' and data->>'userId' = ${ada.id}`
+    t.equal(mails.length, 0)
+  })
+
   await t.test('changing the password makes reset tokens worthless', async (t) => {
     const ada = await api.register()
     const token = await resetTokenOf(ada)

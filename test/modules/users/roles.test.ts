@@ -39,6 +39,23 @@ t.test('somebody is always an admin', async (t) => {
   }
 })
 
+t.test('roles whose commit fails are in no session', async (t) => {
+  const { api, sql } = await startUsers(t)
+  const [admin, ada] = [await api.admin(), await api.register()]
+  const give = (roles: string[]) =>
+    api.send('PUT', `/api/users/${ada.id}/roles`, { token: admin.token, json: { roles } })
+  const list = async () => (await api.get('/api/users', { token: ada.token })).status
+  await sql.unsafe(`
+    create function users.fail() returns trigger language plpgsql as $$ begin raise 'It is not to be.'; end $$;
+    create constraint trigger fails after update on users.users deferrable initially deferred
+      for each row when ('admin' = any(new.roles)) execute function users.fail()`)
+  t.equal((await give(['member', 'admin'])).status, 500)
+  t.equal(await list(), 403)
+  await sql`drop trigger fails on users.users`
+  t.equal((await give(['member', 'admin'])).status, 200)
+  t.equal(await list(), 200)
+})
+
 t.test('operators give roles', async (t) => {
   const { api, topology } = await startUsers(t)
   const ada = await api.register()

@@ -14,7 +14,7 @@ const gateway = (redisUrl: string) =>
     hosted: [],
     databaseUrl: undefined,
     moduleDatabaseUrls: new Map(),
-    redisUrl,
+    redisUrls: [redisUrl],
     dataFolder: t.testdirName,
     migrations: 'migrations',
     log: pino({ level: 'silent' }),

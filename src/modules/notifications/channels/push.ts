@@ -18,9 +18,10 @@ export function pushChannel(app: ModuleApp<typeof notifications, typeof settings
   const service = outside({ anywhere: app.settings.PUSH_PRIVATE_ENDPOINTS })
   app.addHook('onClose', () => service.close())
 
-  return async ({ id, to, text }, signal) => {
+  return async ({ id, userId, to, text }, signal) => {
     const [found] = await app.db.select().from(subscriptions).where(eq(subscriptions.id, to))
-    if (!found) throw new Refused('There is no such subscription any more.')
+    // Somebody else may have signed in at the browser since.
+    if (found?.userId !== userId) throw new Refused('The user has no such subscription any more.')
     const { default: webPush } = await import('web-push')
     const { endpoint, p256dh, auth } = found
     const { headers, body } = webPush.generateRequestDetails({ endpoint, keys: { p256dh, auth } }, text, {

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { ensureMatch, etagOf, resource } from '../../../platform/kit/etags.ts'
 import type { ModuleApp } from '../../../platform/kit/module.ts'
 import { Id, Resource } from '../../../platform/kit/pages.ts'
 import { ensureOwner, userOf } from '../../../platform/kit/permissions.ts'
@@ -10,6 +11,9 @@ import type { settings } from '../settings.ts'
 import { checkSubscription, keep, NewSubscription, Subscription } from '../subscriptions.ts'
 import { subscriptions } from '../tables.ts'
 
+/** Whoever uses a browser may change, and its keys; what is shown of a subscription does not. */
+const ETAG = etagOf(1)
+
 /** Web push: browsers subscribe with this system's key. */
 export function pushRoutes(
   app: ModuleApp<typeof contract, typeof settings>,
@@ -20,7 +24,7 @@ export function pushRoutes(
   app.get(
     '/api/push/key',
     {
-      config: { allow: 'anyone' },
+      config: { allow: 'anyone', etag: true },
       schema: {
         operationId: 'getPushKey',
         summary: 'The key with which browsers subscribe to web push',
@@ -31,13 +35,16 @@ export function pushRoutes(
         },
       },
     },
-    async () => ({ data: { publicKey: (await keys()).publicKey } }),
+    async (request, reply) => {
+      const { publicKey } = await keys()
+      return resource(request, reply, { publicKey }, etagOf(publicKey))
+    },
   )
 
   app.post(
     '/api/push/subscriptions',
     {
-      config: { allow: 'user', idempotent: true, throws: [RecipientUnknown, TooManySubscriptions] },
+      config: { allow: 'user', idempotent: true, etag: true, throws: [RecipientUnknown, TooManySubscriptions] },
       schema: {
         operationId: 'subscribeToPush',
         summary: "Have the caller's notifications sent to a browser; the same endpoint again is the same subscription",
@@ -52,15 +59,15 @@ export function pushRoutes(
         await recipients.lock(tx, userId)
         return await keep(tx, userId, request.body)
       })
-      reply.code(201)
-      return { data: subscription }
+      reply.code(201).header('location', `/api/push/subscriptions/${subscription.id}`)
+      return resource(request, reply, subscription, ETAG)
     },
   )
 
   app.delete(
     '/api/push/subscriptions/:id',
     {
-      config: { allow: { owner: true }, throws: [SubscriptionNotFound] },
+      config: { allow: { owner: true }, etag: true, throws: [SubscriptionNotFound] },
       schema: {
         operationId: 'unsubscribeFromPush',
         summary: 'Have nothing more sent to a browser',
@@ -77,6 +84,7 @@ export function pushRoutes(
           .for('update')
         if (!found) throw new SubscriptionNotFound()
         ensureOwner(request, found.userId)
+        ensureMatch(request, ETAG)
         await tx.delete(subscriptions).where(eq(subscriptions.id, found.id))
       })
       return reply.code(204).send(null)

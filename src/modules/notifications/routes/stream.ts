@@ -37,7 +37,8 @@ export function streamRoutes(app: ModuleApp<typeof contract>, recipients: Recipi
         description:
           'Each event has a notification as its data, in JSON, and as its id the place in the sequence of the ' +
           "caller's notifications. A stream begins after `Last-Event-ID` (or `lastEventId`), else with what comes from " +
-          'now on; it ends after 15 minutes, or when the process stops, and `EventSource` comes again by itself.',
+          'now on; it ends after 15 minutes, or when the process stops, and `EventSource` comes again by itself. It also ' +
+          'ends within 15 seconds after the session in which it was asked for.',
         querystring: Type.Object({ lastEventId: Type.Optional(Place) }, { additionalProperties: false }),
         headers: Type.Object({ 'last-event-id': Type.Optional(Place) }),
         response: {
@@ -49,7 +50,8 @@ export function streamRoutes(app: ModuleApp<typeof contract>, recipients: Recipi
       },
     },
     async (request, reply) => {
-      const { userId } = userOf(request)
+      const identity = userOf(request)
+      const { userId } = identity
       if (request.method === 'HEAD') return reply.headers(HEADERS).send(undefined)
       const wanted = request.headers['last-event-id'] ?? request.query.lastEventId
       const now = (await recipients.get(userId))?.notified ?? 0
@@ -58,7 +60,7 @@ export function streamRoutes(app: ModuleApp<typeof contract>, recipients: Recipi
         reply.header('retry-after', '60')
         throw new TooManyStreams()
       }
-      return reply.headers(HEADERS).send(streams.open(userId, Math.min(wanted ?? now, now)))
+      return reply.headers(HEADERS).send(streams.open(identity, Math.min(wanted ?? now, now)))
     },
   )
 }

@@ -141,6 +141,7 @@ export function userRoutes(app: ModuleApp<typeof contract>, accounts: Accounts):
         await ensureAnAdmin(tx, account, request.body.roles)
         return accounts.setRoles(tx, account, request.body.roles)
       })
+      await accounts.shareRoles(changed.id)
       return resource(request, reply, ...seen(request.identity, changed))
     },
   )

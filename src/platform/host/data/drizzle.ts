@@ -44,8 +44,7 @@ function alwaysPrepared(sql: Client, pool: PoolStats | undefined, transaction?: 
   return {
     options: sql.options,
     unsafe: ((text, parameters) => {
-      // Its connection belongs to others by now.
-      if (transaction?.over) throw new Error('This transaction has ended.')
+      refuseAfter(transaction)
       return endingWithRequest(sql.unsafe(text, parameters, { prepare: true }), pool, transaction !== undefined)
     }) as Sql['unsafe'],
     begin: ((run: Run) => {
@@ -64,8 +63,16 @@ function alwaysPrepared(sql: Client, pool: PoolStats | undefined, transaction?: 
       const done = (sql.begin as unknown as Begin)('', work, begun)
       return pool ? counted(done, pool) : done
     }) as unknown as Sql['begin'],
-    savepoint: (run) => sql.savepoint?.((inner) => run(alwaysPrepared(inner, pool, transaction))),
+    savepoint: async (run) => {
+      refuseAfter(transaction)
+      return sql.savepoint?.((inner) => run(alwaysPrepared(inner, pool, transaction)))
+    },
   }
+}
+
+/** The connection of a transaction that has ended belongs to others. */
+function refuseAfter(transaction: { over: boolean } | undefined): void {
+  if (transaction?.over) throw new Error('This transaction has ended.')
 }
 
 /** What begins so may be read from a replica; should it write all the same, the replica refuses, and the primary is asked. */

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { FastifyBaseLogger } from 'fastify'
 import type { PendingQuery, Row, Sql } from 'postgres'
 import { Sweep } from '../sweep.ts'
@@ -76,10 +77,12 @@ export class Replica {
   orPrimary(query: PendingQuery<Row[]>, again: () => PendingQuery<Row[]>): PendingQuery<Row[]> {
     const settling = query as unknown as Settling
     const { resolve, reject } = settling
+    // The driver rejects in the course of whatever opened the connection.
+    const askPrimary = AsyncLocalStorage.bind(again)
     settling.reject = (error) => {
       if ((error as { code?: string }).code === '57014') return reject(error)
       if (isAway(error)) this.#lose(error)
-      const other = again()
+      const other = askPrimary()
       if (settling.isRaw === 'values') other.values()
       other.then(resolve, reject)
     }
@@ -92,7 +95,10 @@ export class Replica {
       const [written] = await this.#primary`select pg_current_wal_insert_lsn()::text as lsn`
       this.#samples.push({ at, position: positionOf(written?.lsn) })
       const asked = this.sql`select pg_last_wal_replay_lsn()::text as lsn, pg_is_in_recovery() as follows`
-      if (!(await within(LOOK.patience, asked))) throw new Error('It does not answer.')
+      if (!(await within(LOOK.patience, asked))) {
+        asked.cancel()
+        throw new Error('It does not answer.')
+      }
       const [replayed] = await asked
       if (!replayed?.follows) throw new Error('It follows no other server.')
       const position = positionOf(replayed.lsn)

@@ -1,5 +1,5 @@
-import type { Redis } from 'ioredis'
 import { LruMap } from 'toad-cache'
+import type { RedisClient } from '../redis.ts'
 
 /** How many keys a process remembers; beyond that, those that were seen longest ago begin anew. */
 const REMEMBERED = 10_000
@@ -34,9 +34,9 @@ if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return {count, redis.call('PTTL', KEYS[1])}`
 
 /** The same for all processes that share a Redis. */
-export function countInRedis(redis: Redis, window: number): Count {
+export function countInRedis(redis: RedisClient, window: number): Count {
   redis.defineCommand('countOnce', { numberOfKeys: 1, lua: SCRIPT })
-  const counting = redis as Redis & { countOnce(key: string, window: number): Promise<[number, number]> }
+  const counting = redis as RedisClient & { countOnce(key: string, window: number): Promise<[number, number]> }
   return (key, done) => {
     counting.countOnce(`seam:limit:${key}`, window).then(
       ([count, left]) => done({ count, left: Math.ceil(left / 1000) }),

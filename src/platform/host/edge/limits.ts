@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
-import type { Redis } from 'ioredis'
 import ipaddr from 'ipaddr.js'
 import { LruMap } from 'toad-cache'
 import { TooManyRequests } from '../../kit/errors.ts'
+import type { RedisClient } from '../redis.ts'
 import { type Count, type Counted, countInMemory, countInRedis } from './counters.ts'
 
 const MINUTE = 60_000
@@ -19,7 +19,7 @@ const REMEMBERED = 5_000
  */
 export function limitRequests(
   server: FastifyInstance,
-  options: { perMinute: number | undefined; attemptsPerMinute: number; redis: Redis | undefined },
+  options: { perMinute: number | undefined; attemptsPerMinute: number; redis: RedisClient | undefined },
 ): void {
   const { perMinute, attemptsPerMinute, redis } = options
   const count = redis ? countInRedis(redis, MINUTE) : countInMemory(MINUTE)

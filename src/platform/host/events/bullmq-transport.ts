@@ -11,10 +11,10 @@ import {
   withBackend,
 } from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
-import { Redis } from 'ioredis'
 import pg from 'pg'
 import { type Migrated, migrationFailed } from '../data/migrate.ts'
 import { untilReachable } from '../data/until-reachable.ts'
+import { connectTo } from '../redis.ts'
 import { within } from '../within.ts'
 import type { Message, Receiver, Transport } from './delivery.ts'
 
@@ -54,13 +54,17 @@ interface Backend {
   disconnect(): void
 }
 
-/** BullMQ on Redis. The server must be set to `noeviction`. */
-export function redisTransport(url: string, log: FastifyBaseLogger): Transport {
+/**
+ * BullMQ on Redis, which must be set to `noeviction`.
+ *
+ * @param urls one server, or nodes of a cluster
+ */
+export function redisTransport(urls: readonly string[], log: FastifyBaseLogger): Transport {
   // A sender must hear of a dead Redis at once, a worker waits for its return: two kinds of connection. They connect by
   // themselves, again and again: BullMQ gives up for ever on one whose first attempt it has made itself.
-  const sender = new Redis(url, { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 5_000 })
-  const receiver = new Redis(url, { maxRetriesPerRequest: null })
-  for (const client of [sender, receiver]) client.on('error', (error) => log.debug({ err: error }, 'Redis'))
+  const forSending = { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: 5_000 }
+  const sender = connectTo(urls, forSending, { log })
+  const receiver = connectTo(urls, { maxRetriesPerRequest: null }, { log })
   return new BullTransport(log, {
     name: 'BullMQ on Redis',
     queue: (module) =>
@@ -170,11 +174,7 @@ class BullTransport implements Transport {
       if (jobs.length === 1 && job) await queue.add(job.name, job.data, job.opts)
       else await queue.addBulk(jobs)
     } catch (error) {
-      // A queue whose first connection failed stays so for ever; the next message goes by a new one.
-      if (this.#queues.get(module) === queue) {
-        this.#queues.delete(module)
-        void queue.close().catch(() => {})
-      }
+      this.#drop(module, queue)
       throw error
     }
   }
@@ -210,7 +210,13 @@ class BullTransport implements Transport {
 
   async waiting(module: string): Promise<number | undefined> {
     if (this.#closed) return undefined
-    return this.#queue(module).getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized')
+    const queue = this.#queue(module)
+    try {
+      return await queue.getJobCountByTypes('waiting', 'active', 'delayed', 'prioritized')
+    } catch (error) {
+      this.#drop(module, queue)
+      throw error
+    }
   }
 
   async close(): Promise<void> {
@@ -227,5 +233,12 @@ class BullTransport implements Transport {
       this.#queues.set(module, queue)
     }
     return queue
+  }
+
+  /** A queue whose first connection failed stays so for ever; the next message goes by a new one. */
+  #drop(module: string, queue: AnyQueue): void {
+    if (this.#queues.get(module) !== queue) return
+    this.#queues.delete(module)
+    void queue.close().catch(() => {})
   }
 }

@@ -56,7 +56,7 @@ export async function redrive(db: Database, id?: string): Promise<number> {
 }
 
 /** What comes before an event has not had its turn. */
-export class EarlierFirst extends Error {
+class EarlierFirst extends Error {
   readonly statusCode = 409
 }
 

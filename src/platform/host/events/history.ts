@@ -1,5 +1,6 @@
 import { type Database, sql, type Transaction } from '../../kit/tables.ts'
 import { firstIdOf, type Subscriber } from './outbox.ts'
+import { isOutside } from './outside/outside.ts'
 
 /** Keys whose history is delivered in one transaction; whoever publishes for one of them waits for it. */
 const KEYS = 100
@@ -87,6 +88,9 @@ async function deliverKeys(
 ): Promise<number> {
   const { name } = subscribed[0]!.subscriber
   const unordered = subscribed.filter(({ subscriber }) => subscriber.unordered).map(({ event }) => event)
+  // At a system outside what is replayed waits for no other that is, and news for the one that was published before it.
+  const outside = isOutside(name)
+  const before = outside ? sql`null` : sql`lag(place) over (partition by key, unordered order by sequence)`
   const [row] = await tx.execute<{ count: number }>(sql`
     with history as materialized (
       select id, key, sequence, name in (select jsonb_array_elements_text(${JSON.stringify(unordered)}::jsonb)) as unordered
@@ -98,13 +102,12 @@ async function deliverKeys(
       from history join outbox_keys using (key)
     ), deliveries as (
       insert into outbox_deliveries (event_id, subscriber, place, after)
-      select id, ${name}, place, case when not unordered then coalesce(
-        lag(place) over (partition by key, unordered order by sequence), (sent ->> ${name}::text)::bigint, 0) end
+      select id, ${name}, place, case when not unordered then coalesce(${before}, (sent ->> ${name}::text)::bigint, 0) end
       from placed
     ), moved as (
       update outbox_keys as known set last = moved.last, sent = known.sent || moved.sent
       from (
-        select key, max(place) as last, case when bool_and(unordered) then '{}'
+        select key, max(place) as last, case when ${outside} or bool_and(unordered) then '{}'
           else jsonb_build_object(${name}::text, max(place) filter (where not unordered)) end as sent
         from placed group by key) as moved
       where known.key = moved.key

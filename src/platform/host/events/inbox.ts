@@ -13,6 +13,8 @@ export interface Turns<W extends Waiting = Waiting> {
 export interface Waiting {
   delivery: Delivery
   attempts: number
+  /** Until when it belongs to whoever took it from the inbox, as PostgreSQL writes it. */
+  until?: string
 }
 
 /**
@@ -141,12 +143,20 @@ export async function keep(db: Database, waiting: readonly Waiting[]): Promise<W
   return waiting.filter(({ delivery }) => kept.has(nameOf(delivery)))
 }
 
-/** Has events wait for their turn again. */
+/**
+ * Has events that {@link takeDue} took wait for their turn again. What somebody else handles, or has taken or put off
+ * meanwhile, is theirs.
+ */
 export async function putBack(db: Database, waiting: readonly Waiting[]): Promise<void> {
   if (waiting.length === 0) return
+  const taken = waiting.map(({ delivery: { id, place }, until }) => ({ id, place, until }))
   await db.execute(sql`
-    update inbox set due_at = case when after is null then now() + interval '1 second' end from ${listed(waiting)}
-    where event_id = listed.id and inbox.place = listed.place`)
+    update inbox set due_at = case when after is null then now() + interval '1 second' end
+    where (event_id, place) in (
+      select event_id, inbox.place
+      from inbox join jsonb_to_recordset(${JSON.stringify(taken)}::jsonb) as taken (id uuid, place bigint, until timestamptz)
+        on event_id = id and inbox.place = taken.place and due_at = until
+      for update of inbox skip locked)`)
 }
 
 /** Removes events that have taken effect. */
@@ -229,7 +239,7 @@ export async function takeDue(db: Database, limit: number, seconds: number): Pro
     )
     update inbox set due_at = now() + make_interval(secs => ${seconds})
     from taken where inbox.event_id = taken.event_id and inbox.place = taken.place
-    returning event::text, attempts`)
+    returning event::text, attempts, due_at::text as until`)
   return rows.map(waitingOf).sort((a, b) => a.delivery.place - b.delivery.place)
 }
 
@@ -243,8 +253,8 @@ export async function pruneDone(db: Database, seconds: number, limit: number): P
   return gone.length
 }
 
-type Row = { event: string; attempts: number }
-const waitingOf = ({ event, attempts }: Row): Waiting => ({ delivery: JSON.parse(event), attempts })
+type Row = { event: string; attempts: number; until?: string }
+const waitingOf = ({ event, ...row }: Row): Waiting => ({ delivery: JSON.parse(event), ...row })
 const hasOrder = ({ delivery }: Waiting): boolean => delivery.after !== null
 const keyOf = ({ publisher, key }: { publisher: string; key: string }): string => `${publisher} ${key}`
 const nameOf = ({ id, place }: { id: string; place: string | number }): string => `${id} ${place}`

@@ -183,19 +183,24 @@ export async function confirm(db: Sql, subscriber: string, deliveries: readonly 
  * @returns how many
  */
 export async function prune(db: Sql, seconds: number, limit: number): Promise<number> {
-  const [gone] = await db`
-    with gone as (
-      delete from outbox where id in (
-        select id from outbox as old
-        where id < ${firstIdOf(Date.now() - seconds * 1000)}::uuid
+  return db.begin(async (tx) => {
+    const old = await tx`
+      select id from outbox as old
+      where id < ${firstIdOf(Date.now() - seconds * 1000)}::uuid
+        and not exists (select from outbox_deliveries where event_id = old.id and confirmed_at is null)
+      order by id limit ${tx.unsafe(String(limit))} for update skip locked`
+    // Looked at again now that they are locked: what a replay has delivered once more meanwhile was not seen before.
+    const [gone] = await tx`
+      with gone as (
+        delete from outbox as old where id = any(${list(old.map(({ id }) => id))}::uuid[])
           and not exists (select from outbox_deliveries where event_id = old.id and confirmed_at is null)
-        order by id limit ${db.unsafe(String(limit))} for update skip locked)
-      returning id
-    ), deliveries as (
-      delete from outbox_deliveries where event_id in (select id from gone)
-    )
-    select count(*)::int as count from gone`
-  return gone!.count
+        returning id
+      ), deliveries as (
+        delete from outbox_deliveries where event_id in (select id from gone)
+      )
+      select count(*)::int as count from gone`
+    return gone!.count
+  })
 }
 
 /** The lowest UUIDv7 of a moment (RFC 9562, 5.7): its first 48 bits are the milliseconds since 1970. */

@@ -12,8 +12,8 @@ type One = { Params: { id: string }; Querystring: { module?: string } }
 /**
  * What `npm run seam -- events` does, for programs, on the listener for operators: `GET /events` lists what is dead in the
  * modules that run here, `GET /events/:id` shows all of one, `POST /events/:id/redrive` and `POST /events/redrive` have one
- * or all tried again, `DELETE /events/:id` gives one up. `?module=` looks at one module only. A browser's page of another
- * site is refused. Faults are problems (RFC 9457). Where no module runs there is none of it.
+ * or all tried again, `DELETE /events/:id` gives one up. `?module=` looks at one module only. A browser's page is
+ * refused. Faults are problems (RFC 9457). Where no module runs there is none of it.
  */
 export function serveEvents(server: FastifyInstance, modules: readonly DeadEventsOf[]): void {
   if (modules.length === 0) return
@@ -65,9 +65,9 @@ export function serveEvents(server: FastifyInstance, modules: readonly DeadEvent
 /** The port is for operators only, but a browser on an operator's machine reaches it for any page that it shows. */
 async function refusePagesOfOthers(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const site = request.headers['sec-fetch-site']
-  const isOwn =
-    site === 'same-origin' || site === 'none' || (site === undefined && request.headers.origin === undefined)
-  if (!isOwn) return problem(request, reply, 403, 'Pages of other sites may not use this.')
+  // There are no pages here, so what is of the same origin is of a site whose name has been made to lead here.
+  const isTypedOrNone = site === 'none' || (site === undefined && request.headers.origin === undefined)
+  if (!isTypedOrNone) return problem(request, reply, 403, 'Pages may not use this.')
 }
 
 function problem(request: FastifyRequest, reply: FastifyReply, status: number, detail: string): FastifyReply {

@@ -6,7 +6,7 @@ import type { Handling, ReceivedEvent } from '../../kit/module.ts'
 import type { Database, Transaction } from '../../kit/tables.ts'
 import { afterCommit } from '../data/after-commit.ts'
 import { Durations } from '../ops/durations.ts'
-import { RequestContext } from '../request-context.ts'
+import { RequestContext, requestIdOf } from '../request-context.ts'
 import type { Delivery, DeliveryId, Transport } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
 import { failureOf } from './failure.ts'
@@ -216,24 +216,26 @@ export class Subscriber {
   }
 
   async #handleTogether(batch: readonly Sound[], kept: boolean): Promise<Turns | 'failed'> {
-    const context = new RequestContext({ timeout: TOGETHER.limit })
     let begun = false
+    const handle = async (tx: Transaction) => {
+      const turns = await takeTurns(tx, batch, kept)
+      begun = true
+      for (const one of turns.mine) await this.#run(one, tx, TOGETHER.limit)
+      return turns
+    }
     try {
-      return await this.#inTurn(() =>
-        context.run(() =>
-          this.#db.transaction(async (tx) => {
-            const turns = await takeTurns(tx, batch, kept)
-            begun = true
-            for (const one of turns.mine) await this.#run(one, tx, TOGETHER.limit)
-            return turns
-          }),
-        ),
-      )
+      return await this.#inTurn(async () => {
+        // Its time is counted from here: it may have waited for others.
+        const context = new RequestContext({ timeout: TOGETHER.limit })
+        try {
+          return await context.run(() => this.#db.transaction(handle))
+        } finally {
+          context.end()
+        }
+      })
     } catch (error) {
       if (begun) return 'failed'
       throw error
-    } finally {
-      context.end()
     }
   }
 
@@ -338,8 +340,9 @@ export class Subscriber {
   }
 }
 
+/** Anybody may have written to the queue: ids are believed as far as those of requests from outside are. */
 const contextOf = ({ requestId, traceparent }: Delivery, timeout: number): RequestContext =>
-  new RequestContext({ requestId: requestId ?? undefined, traceparent: traceparent ?? undefined, timeout })
+  new RequestContext({ requestId: requestIdOf(requestId ?? undefined), traceparent: traceparent ?? undefined, timeout })
 
 /** Seconds until the next attempt: 1, 2, 4 … 256, less up to a half, so that what failed together does not come together. */
 const pauseAfter = (attempts: number): number => Math.min(2 ** (attempts - 1), 256) * (1 - Math.random() / 2)

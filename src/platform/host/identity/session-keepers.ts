@@ -1,6 +1,6 @@
-import type { Redis } from 'ioredis'
 import type { PendingQuery, Row, Sql } from 'postgres'
 import { SESSION_TIMEOUT } from '../data/databases.ts'
+import type { RedisClient } from '../redis.ts'
 import { within } from '../within.ts'
 
 /** A session as it is kept. */
@@ -24,6 +24,8 @@ export interface SessionKeeper {
   /** Notes that its user wrote, if it is there still. */
   noteWrite(id: string, at: number): Promise<void>
   destroy(id: string): Promise<void>
+  /** Those of these ids whose sessions are there still. */
+  among(ids: readonly string[]): Promise<string[]>
   /** All sessions of a user. */
   list(userId: string): Promise<KeptSession[]>
 }
@@ -68,6 +70,12 @@ export function postgresKeeper(sql: Sql): SessionKeeper {
     async destroy(id) {
       await inTime(sql`delete from seam.sessions where id = ${id}`)
     },
+    async among(ids) {
+      const rows = await inTime(sql`
+        select id from seam.sessions
+        where id in (select jsonb_array_elements_text(${sql.json([...ids])})) and expires_at > now()`)
+      return rows.map((row) => row.id)
+    },
     async list(userId) {
       const rows = await inTime(sql`
         select id, data::text, last_used_at::text from seam.sessions where user_id = ${userId} and expires_at > now()`)
@@ -98,7 +106,7 @@ const WRITE_IF_THERE = "if redis.call('exists', KEYS[1]) == 1 then redis.call('h
  * Sessions in Redis, each a hash under `seam:session:<id>`, and the ids of each user's sessions in a set under
  * `seam:sessions-of:<user>`, ordered by when they expire. Redis removes what has expired.
  */
-export function redisKeeper(redis: Redis): SessionKeeper {
+export function redisKeeper(redis: RedisClient): SessionKeeper {
   const key = (id: string) => `seam:session:${id}`
   const listKey = (userId: string) => `seam:sessions-of:${userId}`
   const read = (id: string) => redis.hgetall(key(id))
@@ -141,6 +149,10 @@ export function redisKeeper(redis: Redis): SessionKeeper {
       await redis.del(key(id))
       // Whoever signs in and out again and again would have a list that only grows.
       if (userId) await redis.zrem(listKey(userId), id)
+    },
+    async among(ids) {
+      const found = await Promise.all(ids.map((id) => redis.exists(key(id))))
+      return ids.filter((_, n) => found[n] === 1)
     },
     async list(userId) {
       const ids = await redis.zrangebyscore(listKey(userId), Date.now(), '+inf')

@@ -146,6 +146,10 @@ export function sessionsIn(
         .sort((a, b) => (a.id < b.id ? 1 : -1))
     },
 
+    async underWay(sessionIds) {
+      return new Set(await orUnavailable(keeper.among(sessionIds)))
+    },
+
     async end(userId, sessionId) {
       const record = recordOf(await orUnavailable(keeper.get(sessionId)))
       if (record?.userId !== userId) return false

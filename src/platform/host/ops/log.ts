@@ -30,20 +30,32 @@ function idsFor(line: object, log: Pick<Logger, 'bindings'>): object {
   return known ? { traceId } : { requestId, traceId }
 }
 
-const withoutAddresses = (text: unknown): unknown =>
-  typeof text === 'string' ? text.replace(/[^\s@<>"'(),;:=]+@[\w-]+(\.[\w-]+)+/g, '…@…') : text
+const withoutAddresses = (text: unknown): unknown => (typeof text === 'string' ? hideAddresses(text) : text)
+const hideAddresses = (text: string): string => text.replace(/[^\s@<>"'(),;:=]+@[\w-]+(\.[\w-]+)+/g, '…@…')
+
+/**
+ * What an error says, without addresses of people and the values of a query that failed.
+ *
+ * @param most of each text, in characters
+ */
+export function toldBy(error: Error, most?: number): { message: string; stack?: string } {
+  const { message, stack } = error
+  // drizzle's errors end with the values of the query: people's addresses, hashes of their passwords.
+  const said = 'params' in error ? message.replace(/\nparams: [\s\S]*/, '') : message
+  const told = (text: string) => hideAddresses(text.slice(0, most))
+  return {
+    message: told(said),
+    ...(stack !== undefined && { stack: told(stack.replace(message, () => said)) }),
+  }
+}
 
 function plainError(error: unknown): unknown {
   if (!(error instanceof Error)) return error
-  const { code, params } = error as { code?: unknown; params?: unknown }
-  // drizzle's errors end with the values of the query: people's addresses, hashes of their passwords.
-  const told = (text: string) =>
-    withoutAddresses(params === undefined ? text : text.replace(/\nparams: [\s\S]*?(?=\n {4}at |$)/, ''))
+  const { code } = error as { code?: unknown }
   return {
     type: error.name,
     ...(code !== undefined && { code }),
-    message: told(error.message),
-    ...(error.stack !== undefined && { stack: told(error.stack) }),
+    ...toldBy(error),
     ...(error.cause !== undefined && { cause: plainError(error.cause) }),
   }
 }

@@ -3,7 +3,7 @@ import { BadInput, CallFailed, SeamError } from '../../kit/errors.ts'
 import { codecOf, deepFreeze } from '../codec.ts'
 import type { Dispatch } from './remote-call.ts'
 import type { Adapter, Target } from './target.ts'
-import { MAX_INPUT } from './wire.ts'
+import { isHeavier, MAX_INPUT } from './wire.ts'
 
 /**
  * Calls to modules that run in other processes, whatever carries them: what the transport has in common is done here. Input
@@ -30,8 +30,7 @@ export class RemoteAdapter implements Adapter {
       failure: (error) => (error instanceof SeamError ? error : new CallFailed(module, name, { cause: error })),
       invoke: async (value, context) => {
         const body = input.encode(value)
-        if (Buffer.byteLength(body) > MAX_INPUT)
-          throw new BadInput(module, [{ path: '', message: 'weighs more than 1 MiB' }])
+        if (isHeavier(body, MAX_INPUT)) throw new BadInput(module, [{ path: '', message: 'weighs more than 1 MiB' }])
         const { idempotencyKey } = context
         const call = { caller, contract, name, procedure, body, context, idempotencyKey, asked: [] }
         const settled = (answer: unknown) => (this.#strict ? deepFreeze(answer) : answer)

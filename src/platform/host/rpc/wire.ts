@@ -34,6 +34,10 @@ export const MAX_INPUT = 1024 * 1024
 /** The most that a result may weigh on its way, in bytes: 8 MiB. A larger one is refused while it arrives. */
 export const MAX_OUTPUT = 8 * 1024 * 1024
 
+/** Whether a text weighs more than `most` bytes on its way. Most texts are so short that they need not be counted. */
+export const isHeavier = (text: string, most: number): boolean =>
+  text.length * 3 > most && Buffer.byteLength(text) > most
+
 /** An error on its way between processes. */
 export interface WireError {
   module: string

@@ -1,6 +1,14 @@
 import cluster from 'node:cluster'
 import type { FastifyInstance, InjectOptions } from 'fastify'
-import { type FromWorker, NUMBER, type Question, type Serving, type ToWorker } from './messages.ts'
+import {
+  type Answer,
+  type FromWorker,
+  NUMBER,
+  problem,
+  type Question,
+  type Serving,
+  type ToWorker,
+} from './messages.ts'
 
 /** The number of this worker, 1 to `WORKERS`. */
 export const workerNumber = (): number => Number(process.env[NUMBER])
@@ -30,10 +38,14 @@ export function whenToEnd(end: () => void): void {
   })
 }
 
-async function answerOf({ method, url, headers, body }: Question, ops: FastifyInstance) {
-  const response = await ops.inject({ method, url, headers, payload: body } as InjectOptions)
-  const contentType = String(response.headers['content-type'] ?? 'application/json')
-  return { status: response.statusCode, contentType, body: response.body }
+async function answerOf({ method, url, headers, body }: Question, ops: FastifyInstance): Promise<Answer> {
+  try {
+    const response = await ops.inject({ method, url, headers, payload: body } as InjectOptions)
+    const contentType = String(response.headers['content-type'] ?? 'application/json')
+    return { status: response.statusCode, contentType, body: response.body }
+  } catch {
+    return problem(503, 'this worker is ending')
+  }
 }
 
 function tell(message: FromWorker): void {

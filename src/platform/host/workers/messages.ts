@@ -12,6 +12,13 @@ export interface Answer {
   readonly body: string
 }
 
+/** An answer of the given status that says what is wrong. */
+export const problem = (status: number, detail: string): Answer => ({
+  status,
+  contentType: 'application/problem+json; charset=utf-8',
+  body: JSON.stringify({ type: 'about:blank', status, detail }),
+})
+
 /** What a worker serves, and on what. */
 export interface Serving {
   readonly urls: { readonly api: string; readonly ops: string; readonly grpc?: string }

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { BootError } from '../boot-error.ts'
 import { mergeMetrics } from './merge-metrics.ts'
-import type { Answer, Question } from './messages.ts'
+import { type Answer, problem, type Question } from './messages.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
 /** How long a worker may take to answer, in milliseconds: a probe, and what operators ask. */
@@ -57,13 +57,22 @@ async function answerOf(request: IncomingMessage, workers: readonly WorkerProces
     return json(ready ? 200 : 503, { status: ready ? 'ready' : 'not ready' })
   }
   if (path === '/metrics') {
-    const answers = await askAll(workers, question)
-    const texts = new Map([...answers].map(([worker, { body }]) => [worker, body]))
-    const [first] = answers.values()
+    const answers = [...(await askAll(workers, question))].filter(([, { status }]) => status === 200)
+    const texts = new Map(answers.map(([worker, { body }]) => [worker, body]))
+    const first = answers[0]?.[1]
     return { status: 200, contentType: first?.contentType ?? 'text/plain', body: mergeMetrics(texts) }
   }
-  const answer = await workers[0]?.ask(question, PATIENCE.question)
-  return answer ?? problem(503, 'no worker answers at the moment')
+  return (await anyAnswer(workers, question)) ?? problem(503, 'no worker answers at the moment')
+}
+
+/** What only reads is asked of the next worker when one does not answer; what changes something may have been done. */
+async function anyAnswer(workers: readonly WorkerProcess[], question: Question): Promise<Answer | undefined> {
+  if (question.method !== 'GET') return workers[0]?.ask(question, PATIENCE.question)
+  for (const worker of workers) {
+    const answer = await worker.ask(question, PATIENCE.question / workers.length)
+    if (answer) return answer
+  }
+  return undefined
 }
 
 /** One that hangs is not waited for when another is ready. */
@@ -100,11 +109,6 @@ const json = (status: number, body: object): Answer => ({
   status,
   contentType: 'application/json; charset=utf-8',
   body: JSON.stringify(body),
-})
-
-const problem = (status: number, detail: string): Answer => ({
-  ...json(status, { type: 'about:blank', status, detail }),
-  contentType: 'application/problem+json; charset=utf-8',
 })
 
 function send(response: ServerResponse, { status, contentType, body }: Answer): void {

@@ -45,6 +45,8 @@ export class Supervisor {
   readonly #workers = new Map<number, WorkerProcess>()
   /** By number: how often in a row it has ended without having served for a while. */
   readonly #ends = new Map<number, number>()
+  /** The numbers whose worker has served. */
+  readonly #began = new Set<number>()
   #state: 'starting' | 'running' | 'ending' = 'starting'
 
   constructor(options: SupervisorOptions) {
@@ -108,12 +110,16 @@ export class Supervisor {
       this.#replace(worker, ending)
       throw new WorkerFailed(number, ending)
     })
-    return Promise.race([worker.ready, failed])
+    const began = worker.ready.then((serving) => {
+      this.#began.add(number)
+      return serving
+    })
+    return Promise.race([began, failed])
   }
 
   #replace({ number, servingSince }: WorkerProcess, ending: Ending): void {
     // What does not come up at first is a fault of the configuration: start() says so.
-    if (this.#state === 'ending' || (this.#state === 'starting' && servingSince === undefined)) return
+    if (this.#state === 'ending' || (this.#state === 'starting' && !this.#began.has(number))) return
     const { log, onHopeless } = this.#options
     const served = servingSince === undefined ? 0 : performance.now() - servingSince
     const ends = served > WELL ? 1 : (this.#ends.get(number) ?? 0) + 1

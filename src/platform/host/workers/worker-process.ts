@@ -1,6 +1,5 @@
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
-import { within } from '../within.ts'
 import { type Answer, type FromWorker, NUMBER, type Question, type Serving, type ToWorker } from './messages.ts'
 
 /** How a worker ended. */
@@ -18,7 +17,7 @@ export class WorkerProcess {
   /** When it began to serve, by `performance.now()`; undefined before. */
   servingSince: number | undefined
   readonly #worker: Worker
-  readonly #asked = new Map<number, (answer: Answer) => void>()
+  readonly #asked = new Map<number, (answer?: Answer) => void>()
   #questions = 0
 
   /** @param env what it finds in its environment beside that of the primary */
@@ -35,24 +34,24 @@ export class WorkerProcess {
         resolve(message.serving)
       })
     })
-    this.ended = once(worker, 'exit').then(([code, signal]) => ({ code, signal }))
+    this.ended = once(worker, 'exit').then(([code, signal]) => {
+      for (const resolve of this.#asked.values()) resolve()
+      return { code, signal }
+    })
   }
 
   /** Asks the worker; undefined when it has not answered within `timeout` milliseconds. */
   async ask(question: Question, timeout: number): Promise<Answer | undefined> {
     if (!this.#worker.isConnected()) return undefined
     const id = this.#questions++
-    let answer: Answer | undefined
-    const answered = new Promise<void>((resolve) => {
-      this.#asked.set(id, (given) => {
-        answer = given
-        resolve()
-      })
-    })
+    const { promise, resolve } = Promise.withResolvers<Answer | undefined>()
+    this.#asked.set(id, resolve)
     this.#worker.send({ kind: 'question', id, question } satisfies ToWorker)
-    await within(timeout, Promise.race([answered, this.ended]))
-    this.#asked.delete(id)
-    return answer
+    const timer = setTimeout(resolve, timeout, undefined)
+    return promise.finally(() => {
+      clearTimeout(timer)
+      this.#asked.delete(id)
+    })
   }
 
   kill(signal: NodeJS.Signals): void {

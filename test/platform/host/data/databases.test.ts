@@ -195,6 +195,16 @@ t.test('a transaction that fails in a savepoint goes on, and one that fails alto
   await db.delete(authors)
 })
 
+t.test('a transaction that has ended takes neither a statement more nor a savepoint', async (t) => {
+  const { db } = postsDatabase(t)
+  const ended = await db.transaction(async (tx) => tx)
+  await t.rejects(
+    ended.transaction(async () => {}),
+    { message: 'This transaction has ended.' },
+  )
+  await t.rejects(ended.select().from(authors).execute(), { cause: { message: 'This transaction has ended.' } })
+})
+
 t.test('a statement that takes longer than a request may take is ended by PostgreSQL', async (t) => {
   const { code, took } = await sleeper
   t.equal(code, '57014')

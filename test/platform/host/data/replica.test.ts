@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
 import t from 'tap'
 import { connect } from '../../../api/client.ts'
 import { startPair } from '../../../support/replica.ts'
@@ -64,6 +65,30 @@ t.test('who has written reads that, while others still see what the replica has'
     await inTime('the replica is asked', () => readsFromReplica(anyone))
     t.equal((await api.get(path)).body.data.title, 'Third')
   })
+})
+
+t.test('what a replica was asked when it died, the primary answers', async (t) => {
+  const all = () => Promise.all(Array.from({ length: 8 }, () => api.get('/api/posts')))
+  t.ok(await readsFromReplica(all), 'on connections that requests have opened which are over')
+  const sql = postgres(pair.primaryUrl, { max: 1 })
+  t.teardown(() => sql.end())
+  const release = Promise.withResolvers<void>()
+  // The replica locks what the primary has locked.
+  const locked = sql.begin(async (sql) => {
+    await sql`lock table posts.posts in access exclusive mode`
+    await sql`select pg_switch_wal()`
+    await release.promise
+  })
+  await pair.caughtUp()
+  const asked = all()
+  const waiting = "select 1 from pg_stat_activity where wait_event_type = 'Lock'"
+  await until('the replica has been asked', async () => (await pair.tell(waiting)).length > 0)
+  await pair.kill()
+  release.resolve()
+  await locked
+  for (const { status } of await asked) t.equal(status, 200)
+  await pair.start()
+  await inTime('it is read from again', () => readsFromReplica(anyone))
 })
 
 t.test('a replica that is gone is not missed, and found again when it is back', async (t) => {

@@ -20,7 +20,16 @@ const tokens = systemTokens(secret)
 const never = async () => {
   throw new Error('Nobody signs in here.')
 }
-const nowhere = { get: never, set: never, replace: never, touch: never, noteWrite: never, destroy: never, list: never }
+const nowhere = {
+  get: never,
+  set: never,
+  replace: never,
+  touch: never,
+  noteWrite: never,
+  destroy: never,
+  among: never,
+  list: never,
+}
 const manifest = defineModule(defineContract('posts', { routes: ['/api/posts'] }), { plugin: never })
 
 /** An edge before one module, with its own hooks and nothing that it could wait for; see {@link startEdge}. */

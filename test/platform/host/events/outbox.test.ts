@@ -9,6 +9,7 @@ import { BadInput } from '../../../../src/platform/kit/errors.ts'
 import { eq, integer, pgSchema, type Transaction, text } from '../../../../src/platform/kit/tables.ts'
 import { freshDatabase } from '../../../support/database.ts'
 import { alpha, eventMigrations } from '../../../support/event-host.ts'
+import { until } from '../../../support/until.ts'
 
 const database = await freshDatabase()
 const migrations = await eventMigrations()
@@ -296,6 +297,31 @@ t.test('what is old and confirmed by all is removed, the oldest first; nothing e
   t.equal(await prune(sql, 2.5 * 3600, 2), 0)
   t.same(await keys(), ['1', '2', '5'])
   t.equal((await sql`select from outbox_deliveries`).length, 2)
+})
+
+t.test('an old event that is delivered once more while it would be removed stays', async (t) => {
+  await sql`
+    insert into outbox (id, name, version, key, sequence, data)
+    select uuidv7(make_interval(hours => -age)), 'thing.happened', 1, age::text, 1, '{}' from generate_series(3, 4) as age`
+  await sql`insert into outbox_deliveries (event_id, subscriber, place) select id, 'beta', 1 from outbox where key = '4'`
+  // Looking at deliveries takes until somebody lets go of a lock.
+  const owner = postgres(database.url, { max: 1, onnotice: () => {} })
+  t.teardown(() => owner.end())
+  await owner`
+    create function alpha.looked() returns boolean language plpgsql as
+      $$ begin perform pg_advisory_xact_lock_shared(7); return true; end $$`
+  await owner`alter table alpha.outbox_deliveries enable row level security`
+  await owner`create policy slow on alpha.outbox_deliveries using (alpha.looked())`
+  t.teardown(() => owner`alter table alpha.outbox_deliveries disable row level security`)
+  await owner`select pg_advisory_lock(7)`
+  const pruning = prune(sql, 2.5 * 3600, 10)
+  const isWaiting = () => owner`select from pg_locks where locktype = 'advisory' and objid = 7 and not granted`
+  await until('its look', async () => (await isWaiting()).length > 0)
+  await owner`insert into alpha.outbox_deliveries (event_id, subscriber, place) select id, 'beta', 2 from alpha.outbox where key = '3'`
+  await owner`select pg_advisory_unlock(7)`
+  t.equal(await pruning, 0)
+  t.equal((await owner`select from alpha.outbox`).length, 2)
+  t.equal((await owner`select from alpha.outbox_deliveries`).length, 2)
 })
 
 t.test('looking for what is due reads no more than that, however much history there is', async (t) => {

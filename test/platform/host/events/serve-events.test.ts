@@ -90,13 +90,14 @@ t.test('what cannot be done is a problem', async (t) => {
     )
 })
 
-t.test('a page of another site that an operator looks at can do nothing', async (t) => {
+t.test('a page that an operator looks at can do nothing', async (t) => {
   broken = true
   await host.publish('e', -5)
   const [event] = await dead(1)
   for (const headers of [
     { 'sec-fetch-site': 'cross-site' },
     { 'sec-fetch-site': 'same-site' },
+    { 'sec-fetch-site': 'same-origin' },
     { origin: 'https://evil.example' },
   ])
     for (const [method, url] of [

@@ -68,6 +68,15 @@ function keeperSuite(t: Test, sessions: SessionKeeper): void {
     t.same(await keeper.get(other), { b: 1 }, 'and no other is')
   })
 
+  t.test('of many ids it says whose sessions are there still', async (t) => {
+    const [one, two, ended, over] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()]
+    for (const id of [one, two, ended]) await keeper.set(id, { a: 1 }, inAnHour())
+    await keeper.set(over, { a: 1 }, new Date(Date.now() - 1000))
+    await keeper.destroy(ended)
+    t.same((await sessions.among([ended, one, over, randomUUID(), two])).sort(), [one, two].sort())
+    t.same(await sessions.among([]), [])
+  })
+
   t.test('a session that is over is not found', async (t) => {
     const id = randomUUID()
     await keeper.set(id, { a: 1 }, new Date(Date.now() - 1000))

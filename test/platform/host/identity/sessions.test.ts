@@ -185,7 +185,8 @@ for (const keeper of ['postgres', 'redis'] as const) {
       const userId = randomUUID()
       const identities = Array.from({ length: 5 }, () => somebody(['member'], userId))
       const carried = await Promise.all(identities.map((identity, n) => (n % 2 ? one : two).enter(identity)))
-      const bob = await one.enter(somebody())
+      const bobs = somebody()
+      const bob = await one.enter(bobs)
       const statuses = () =>
         Promise.all(
           carried.map(({ token, cookie }, n) => two.status('/api/door/me', n % 2 ? { cookie } : bearer(token))),
@@ -196,6 +197,8 @@ for (const keeper of ['postgres', 'redis'] as const) {
       await one.sessions.endAll(userId)
       t.same(await statuses(), [401, 401, 401, 401, 401])
       t.same(await two.sessions.list(userId), [])
+      const all = [bobs, ...identities].map(({ sessionId }) => sessionId)
+      t.same([...(await two.sessions.underWay(all))], [bobs.sessionId])
       await one.sessions.endAll(userId)
       t.equal(await two.status('/api/door/me', bearer(bob.token)), 200)
     })
@@ -299,6 +302,7 @@ async function saysAway(
   t.equal(entering.statusCode, 503)
   const work = [
     () => sessions.list(randomUUID()),
+    () => sessions.underWay([newId()]),
     () => sessions.end(randomUUID(), newId()),
     () => sessions.endAll(randomUUID()),
     () => sessions.setRoles(randomUUID(), []),

@@ -33,8 +33,8 @@ export function deadDeliveries(db: Sql, module: string, subscriber: string): Dea
     async redrive(id) {
       const rows = await db`
         update outbox_deliveries set dead_at = null, attempts = 0, due_at = now()
-        where subscriber = ${subscriber} and event_id in (
-          select event_id from outbox_deliveries
+        where subscriber = ${subscriber} and (event_id, place) in (
+          select event_id, place from outbox_deliveries
           where subscriber = ${subscriber} and dead_at is not null and confirmed_at is null ${chosen(id)}
           order by dead_at limit 1000 for update skip locked)`
       return rows.count

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { Agent } from 'undici'
 import { jsonOf } from './cloud-event.ts'
-import { NotYet, type Outside, PATIENCE } from './outside.ts'
+import { NotNow, NotYet, type Outside, PATIENCE } from './outside.ts'
 import type { WebhookRule } from './webhook-rules.ts'
 
 /** Requests of one module's events that a process has under way at a time. */
@@ -38,14 +38,14 @@ export function webhook({ name, url, events, secret }: WebhookRule, pauses: read
     concurrency: CONCURRENCY,
     pauses,
     wants: (event) => patterns.some((pattern) => pattern.test(event)),
-    isReady: () => true,
+    isReady: () => !closed.signal.aborted,
     onReady() {},
     async open() {},
     async handOver(event) {
       const body = jsonOf(event)
       const timestamp = String(Math.floor(Date.now() / 1000))
       const signature = createHmac('sha256', key).update(`${event.id}.${timestamp}.${body}`).digest('base64')
-      const answer = await agent.request({
+      const request = agent.request({
         origin,
         path: pathname + search,
         method: 'POST',
@@ -60,6 +60,9 @@ export function webhook({ name, url, events, secret }: WebhookRule, pauses: read
         body,
         signal: AbortSignal.any([closed.signal, AbortSignal.timeout(PATIENCE)]),
       })
+      const answer = await request.catch((error) => {
+        throw closed.signal.aborted ? new NotNow('The process ends.', { cause: error }) : error
+      })
       const { statusCode: status } = answer
       // The status has decided already.
       await answer.body.dump({ limit: ANSWER }).catch(() => {})
@@ -69,7 +72,7 @@ export function webhook({ name, url, events, secret }: WebhookRule, pauses: read
       throw seconds > 0 ? new NotYet(words, seconds) : new Error(words)
     },
     async close() {
-      closed.abort(new Error('The process ends.'))
+      closed.abort()
       await agent.destroy()
     },
   }

@@ -5,7 +5,7 @@ import type { Codec } from '../../codec.ts'
 import { type Caller, DEFAULT_TIMEOUT, RequestContext, type Waiter } from '../../request-context.ts'
 import type { Span } from '../../tracing/tracer.ts'
 import type { Target } from '../target.ts'
-import { MAX_OUTPUT } from '../wire.ts'
+import { isHeavier, MAX_OUTPUT } from '../wire.ts'
 import { IDEMPOTENCY_METADATA, textOf } from './metadata.ts'
 import type { Method } from './service.ts'
 import { encodeStatus } from './status.ts'
@@ -62,7 +62,7 @@ export class ServedCall implements Waiter {
       const value = this.#input()
       if (!input.check(value)) throw new BadInput(module, input.faults(value))
       const json = output.encode(await target.invoke(value, this.#context))
-      if (json.length > MAX_OUTPUT) throw new CallFailed(module, name)
+      if (isHeavier(json, MAX_OUTPUT)) throw new CallFailed(module, name)
       this.#answer(method.response.encode(json))
     } catch (error) {
       const known = target.failure(error)

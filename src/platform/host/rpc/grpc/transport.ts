@@ -1,5 +1,5 @@
 import { type Channel, Metadata, status } from '@grpc/grpc-js'
-import { DeadlineExceeded, Unavailable } from '../../../kit/errors.ts'
+import { CallFailed, DeadlineExceeded, Unavailable } from '../../../kit/errors.ts'
 import type { Instance } from '../../balancing/instance.ts'
 import type { SystemTokens } from '../../identity/tokens.ts'
 import { NotSent, type RemoteCall, type Transport } from '../remote-call.ts'
@@ -70,9 +70,15 @@ export class GrpcTransport implements Transport {
     whenConnected(channel, (cause) => {
       if (over) return
       if (cause) return giveUp(new Unavailable(module, { cause: new NotSent(cause.message, { cause }) }))
+      let metadata: Metadata
+      try {
+        metadata = this.#metadata(call)
+      } catch (cause) {
+        return giveUp(new CallFailed(module, call.name, { cause }))
+      }
       // Without a deadline here: the request has the only timer of it.
       sent = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
-      sent.start(this.#metadata(call), {
+      sent.start(metadata, {
         onReceiveMetadata() {},
         onReceiveMessage(message: Buffer) {
           answers.push(message)

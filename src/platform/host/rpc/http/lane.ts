@@ -3,7 +3,7 @@ import type { Instance } from '../../balancing/instance.ts'
 import type { SystemTokens } from '../../identity/tokens.ts'
 import type { RemoteCall } from '../remote-call.ts'
 import { RPC_PREFIX, SERVICE_HEADER } from '../wire.ts'
-import { BATCH_HEADER, BATCH_TYPE, FULL, MOST_CALLS } from './lines-of-calls.ts'
+import { BATCH_HEADER, BATCH_TYPE, FULL, SENT_CALLS } from './lines-of-calls.ts'
 import { Cancellation, type Entry, PendingCall } from './pending-call.ts'
 import { SentBatch } from './sent-batch.ts'
 
@@ -48,7 +48,7 @@ export class Lane {
     let body = ''
     for (const entry of waiting) {
       if (entry.over) continue
-      if (batch.length === MOST_CALLS || (batch.length > 0 && body.length + entry.size > FULL)) {
+      if (batch.length === SENT_CALLS || (batch.length > 0 && body.length + entry.size > FULL)) {
         this.#post(batch, body)
         batch = []
         body = ''
@@ -62,7 +62,7 @@ export class Lane {
   #post(entries: readonly Entry[], body: string): void {
     const { instance, module, caller, agent, tokens } = this.#to
     const id = `${this.#name}-${++this.#batches}`
-    const batch = new SentBatch(id, module, instance, entries, (index) => this.#add(new Cancellation(id, index)))
+    const batch = new SentBatch(module, instance, entries, (index) => this.#add(new Cancellation(id, index)))
     const headers: Record<string, string> = {
       'content-type': BATCH_TYPE,
       [SERVICE_HEADER]: tokens.service.sign(module, { caller }),

@@ -4,7 +4,12 @@ import { encodeError } from '../wire.ts'
 // How calls travel: `POST /_seam/<module>`, one line of JSON for each call; each answer is a line of its own, written as soon
 // as it is there, in any order. What calls have in common (who calls, for which module) is in the headers.
 
-/** So many calls share a request, at most. Beyond that a request gets no cheaper, and others wait for nothing. */
+/**
+ * So many calls are sent in one request, at most. With more in it a call costs less, but while the far side works on all that
+ * there is, this one has nothing to do: of 8, 12, 16, 24, 32 and 64, this was the fastest with 64 calls in flight.
+ */
+export const SENT_CALLS = 16
+/** A request with more calls is refused. */
 export const MOST_CALLS = 64
 /** A request that weighs this much takes no more calls, in characters. */
 export const FULL = 256 * 1024

@@ -8,27 +8,22 @@ import { LineSplitter } from './line-splitter.ts'
 import { readAnswer } from './lines-of-calls.ts'
 import type { Entry, Sent } from './pending-call.ts'
 
+/** What a line has beside its result, in bytes. */
+const INDEX = 8
+
 /** A request with some calls in it, on the side that sent it: hands out the answers as they come. */
 export class SentBatch implements Dispatcher.DispatchHandler, Sent {
-  readonly id: string
   readonly #module: string
   readonly #instance: Instance
   readonly #entries: readonly Entry[]
   readonly #cancel: (index: number) => void
-  readonly #lines = new LineSplitter(MAX_OUTPUT)
+  readonly #lines = new LineSplitter(MAX_OUTPUT + INDEX)
   #waiting: number
   #retryAfter: number | undefined
   #controller: Dispatcher.DispatchController | undefined
 
   /** @param cancel tells the far side that a call of a batch that goes on is not waited for any more */
-  constructor(
-    id: string,
-    module: string,
-    instance: Instance,
-    entries: readonly Entry[],
-    cancel: (index: number) => void,
-  ) {
-    this.id = id
+  constructor(module: string, instance: Instance, entries: readonly Entry[], cancel: (index: number) => void) {
     this.#module = module
     this.#instance = instance
     this.#entries = entries

@@ -4,7 +4,7 @@ import type { Codec } from '../../codec.ts'
 import { type Caller, RequestContext, type Waiter } from '../../request-context.ts'
 import { type Span, tracing } from '../../tracing/tracer.ts'
 import type { Target } from '../target.ts'
-import { MAX_OUTPUT } from '../wire.ts'
+import { isHeavier, MAX_OUTPUT } from '../wire.ts'
 import { answerLine, errorLine, type ReceivedCall } from './lines-of-calls.ts'
 import type { ReceivedBatch } from './received-batch.ts'
 
@@ -72,7 +72,7 @@ export class ServedCall implements Waiter {
   private succeeded(result: unknown): void {
     const { module, name, output } = this.procedure
     const json = output.encode(result)
-    if (json.length > MAX_OUTPUT) this.failed(new CallFailed(module, name))
+    if (isHeavier(json, MAX_OUTPUT)) this.failed(new CallFailed(module, name))
     else this.answer(answerLine(this.index, json))
   }
 

@@ -4,7 +4,7 @@ import type { SystemTokens } from '../../identity/tokens.ts'
 import type { RemoteCall, Transport } from '../remote-call.ts'
 import { Lane } from './lane.ts'
 
-/** From one process to one instance. Each carries up to 64 calls at a time. */
+/** From one process to one instance. Each carries some calls at a time. */
 const CONNECTIONS = 64
 
 /**

@@ -3,12 +3,18 @@ import postgres from 'postgres'
 import { Registry } from 'prom-client'
 import { Webhook } from 'standardwebhooks'
 import t from 'tap'
+import { openModuleDatabase } from '../../../../../src/platform/host/data/databases.ts'
 import { exposeEvents } from '../../../../../src/platform/host/events/event-metrics.ts'
 import { eventsTask } from '../../../../../src/platform/host/events/events-task.ts'
+import { replay } from '../../../../../src/platform/host/events/history.ts'
+import { confirm, publish } from '../../../../../src/platform/host/events/outbox.ts'
+import { deadDeliveries } from '../../../../../src/platform/host/events/outside/dead-deliveries.ts'
+import { notAccepted, takeDueTo } from '../../../../../src/platform/host/events/outside/handing-over.ts'
+import { OutsideRelay } from '../../../../../src/platform/host/events/outside/outside-relay.ts'
 import { webhook } from '../../../../../src/platform/host/events/outside/webhook.ts'
 import { readWebhooks } from '../../../../../src/platform/host/events/outside/webhook-rules.ts'
 import { startEndpoint } from '../../../../support/endpoint.ts'
-import { eventHost, eventMigrations } from '../../../../support/event-host.ts'
+import { alpha, eventHost, eventMigrations } from '../../../../support/event-host.ts'
 import { freshState } from '../../../../support/topology.ts'
 import { until } from '../../../../support/until.ts'
 
@@ -132,11 +138,76 @@ t.test('what was published since a moment is posted again, under its own id', as
   for (const to of ['webhook:other', 'amqp:seam.events']) await t.rejects(replay(to), { message: `"${to}" ${refusal}` })
 })
 
+t.test('after a replay, too, the next of a key waits for one that was not accepted', async (t) => {
+  const { db, sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
+  t.teardown(close)
+  const subscriber = 'webhook:replayed'
+  const publishOne = (n: number) =>
+    db.transaction((tx) => publish(tx, alpha.events.happened, { key: 'replayed', n }, [{ name: subscriber }]))
+  const take = () => takeDueTo(alphaSql, { module: 'alpha', subscriber, limit: 100, seconds: 60 })
+  const nothing = { at: new Date().toISOString(), message: '', stack: '' }
+  await publishOne(1)
+  const [first] = await take()
+  await notAccepted(alphaSql, subscriber, first!.event, { kind: 'dead', failure: nothing })
+  await replay(db, [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
+  await publishOne(2)
+  const others = (await take()).map(({ event }) => event)
+  t.ok(others.length > 1)
+  t.notOk(
+    others.some(({ key }) => key === 'replayed'),
+    'neither once more, nor what is new',
+  )
+  await confirm(alphaSql, subscriber, others)
+  await deadDeliveries(alphaSql, 'alpha', subscriber).discard(first!.event.id)
+  const last = await take()
+  t.same(
+    last.map(({ event }) => event.sequence),
+    [1, 3],
+  )
+})
+
+t.test('what is redriven is what is dead, not what was replayed of it', async (t) => {
+  const { db, sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
+  t.teardown(close)
+  const subscriber = 'webhook:redriven'
+  await db.transaction((tx) => publish(tx, alpha.events.happened, { key: 'redriven', n: 1 }, [{ name: subscriber }]))
+  const [row] = await sql`
+    update alpha.outbox_deliveries set dead_at = now(), attempts = 1 where subscriber = ${subscriber} returning event_id`
+  const id = row!.event_id
+  await replay(db, [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
+  const replayed = () =>
+    sql`select * from alpha.outbox_deliveries where event_id = ${id} and place = 2 and subscriber = ${subscriber}`
+  await sql`
+    update alpha.outbox_deliveries set attempts = 1, due_at = now() + interval '1 hour'
+    where event_id = ${id} and place = 2 and subscriber = ${subscriber}`
+  const before = await replayed()
+  t.equal(before.length, 1)
+  t.equal(await deadDeliveries(alphaSql, 'alpha', subscriber).redrive(id), 1)
+  t.same(await replayed(), before)
+})
+
 t.test('an endpoint that does not answer holds up nobody else', async (t) => {
   endpoint.replies('/bad', 'silence')
   await host.publish('silent', 8)
   await confirmed('good', 13)
   t.equal((await deliveries('bad')).at(-1)!.confirmed_at, null)
+})
+
+t.test('a process that ends uses up no attempt, neither of what it cuts off nor of what waits', async (t) => {
+  const { db, sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
+  t.teardown(close)
+  const ending = to('ending', [])
+  endpoint.replies('/ending', ...Array.from({ length: ending.concurrency }, () => 'silence' as const))
+  for (let n = 0; n <= ending.concurrency; n++)
+    await db.transaction((tx) => publish(tx, alpha.events.happened, { key: `ending${n}`, n }, [{ name: ending.name }]))
+  const relay = new OutsideRelay('alpha', ending, { db: alphaSql, log: pino({ level: 'silent' }) })
+  relay.sweep.start()
+  await until('all that it hands over at a time', () => requests('ending').length === ending.concurrency)
+  await ending.close()
+  await relay.sweep.stop()
+  const rows = await deliveries('ending')
+  t.equal(rows.length, ending.concurrency + 1)
+  for (const row of rows) t.match(row, { attempts: 0, dead_at: null, errors: null, is_far: false })
 })
 
 t.test('EVENTS_WEBHOOKS is checked, and what is wrong is said without its values', async (t) => {

@@ -366,7 +366,7 @@ t.test('an error arrives whole, however large it is', async (t) => {
 })
 
 t.test('a result that is too large or that JSON cannot say is a failed call', async (t) => {
-  for (const result of [{ id: 'x'.repeat(MAX_OUTPUT) }, undefined, {}]) {
+  for (const result of [{ id: 'x'.repeat(MAX_OUTPUT) }, { id: 'ü'.repeat(MAX_OUTPUT / 2) }, undefined, {}]) {
     const { client } = await serve(t, () => result)
     t.equal((await errorOf(client.find({ id: '1' }))).constructor, CallFailed)
   }

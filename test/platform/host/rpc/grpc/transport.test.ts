@@ -6,6 +6,7 @@ import { Registry } from 'prom-client'
 import t, { type Test } from 'tap'
 import { Type } from 'typebox'
 import { systemTokens } from '../../../../../src/platform/host/identity/tokens.ts'
+import { RequestContext } from '../../../../../src/platform/host/request-context.ts'
 import { CallStatistics } from '../../../../../src/platform/host/rpc/call-stats.ts'
 import { createClient } from '../../../../../src/platform/host/rpc/client.ts'
 import { GRPC_OFFSET, grpcTarget } from '../../../../../src/platform/host/rpc/grpc/address.ts'
@@ -350,4 +351,12 @@ t.test('a process that closes its adapter can end, also when an instance hangs',
   const [code] = await once(child, 'exit')
   t.equal(code, 0)
   t.equal(output, 'DeadlineExceeded\n')
+})
+
+t.test('a call that cannot be written as metadata fails, and nothing else does', async (t) => {
+  const { client } = await upstream(t, value('{"cents":7}'))
+  const context = new RequestContext({ requestId: 'r-1\n' })
+  t.type(await context.run(() => errorOf(client.price({ id: 'a' }))), CallFailed)
+  context.end()
+  t.same(await client.price({ id: 'a' }), { cents: 7 })
 })

@@ -11,6 +11,7 @@ import { keyFor, systemTokens } from '../../../../../src/platform/host/identity/
 import { BATCH_TYPE, callLine, type ReceivedCall } from '../../../../../src/platform/host/rpc/http/lines-of-calls.ts'
 import { serveProcedures } from '../../../../../src/platform/host/rpc/http/server.ts'
 import { Procedures } from '../../../../../src/platform/host/rpc/procedures.ts'
+import { MAX_OUTPUT } from '../../../../../src/platform/host/rpc/wire.ts'
 import type { CallContext } from '../../../../../src/platform/kit/call-context.ts'
 import { defineContract, query } from '../../../../../src/platform/kit/contract.ts'
 import { defineModule, definePlugin } from '../../../../../src/platform/kit/module.ts'
@@ -287,6 +288,21 @@ t.test('a result that JSON cannot say is an answer too, not silence', async (t) 
       t.equal(errorIn(lines[0]!).code, strict ? 'Divergence' : 'CallFailed')
     }
   }
+})
+
+t.test('a result that weighs more than 8 MiB, though it has fewer characters, fails that call alone', async (t) => {
+  const log = pino({ level: 'silent' })
+  const procedures = new Procedures({ strict: false, log })
+  const server = createServer({ log, trustProxy: true })
+  const results = ['ü'.repeat(MAX_OUTPUT / 2), 'ü'.repeat(MAX_OUTPUT / 2 - 1)]
+  procedures.implement(shelves, { find: () => ({ id: '1' }), any: () => results.shift() })
+  serveProcedures(server, shelves.name, [{ contract: shelves, mayCall: () => true }], { procedures, tokens })
+  const url = await server.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(() => server.close())
+  const { lines } = await ask(url, line('any', {}) + line('any', {}))
+  const [tooLarge, whole] = lines.toSorted((a, b) => a.length - b.length)
+  t.equal(errorIn(tooLarge!).code, 'CallFailed')
+  t.equal(Buffer.byteLength(whole!), MAX_OUTPUT + 2)
 })
 
 t.test('when the connection is gone, what is done for its calls ends', async (t) => {
