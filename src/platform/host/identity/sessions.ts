@@ -85,9 +85,9 @@ export function sessionsIn(
       // Whoever signs in anew leaves the session of before, but not until they have.
       server.addHook('onSend', async (request, reply) => {
         const started = starting.get(request)
-        const cookie = request.cookies[SESSION_COOKIE]
-        if (!started || !cookie || reply.statusCode >= 400) return
-        const { valid, value: former } = signer.unsign(cookie)
+        // Cookies are read only of requests that nobody has refused before.
+        if (!started || reply.statusCode >= 400) return
+        const { valid, value: former } = signer.unsign(request.cookies[SESSION_COOKIE] ?? '')
         if (!valid || !former || former === started) return
         await keeper
           .destroy(former)

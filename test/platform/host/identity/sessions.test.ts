@@ -261,6 +261,7 @@ t.test('a request reads its session once, and a sign-in writes one once', async 
     touch: noting('touch', () => {}),
     noteWrite: noting('noteWrite', () => {}),
     destroy: noting('destroy', (id: string) => void kept.delete(id)),
+    among: noting('among', () => []),
     list: noting('list', () => []),
   }
   const log = pino({ level: 'silent' })
