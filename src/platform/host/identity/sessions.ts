@@ -4,7 +4,6 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify
 import { Unavailable } from '../../kit/errors.ts'
 import type { Identity } from '../../kit/permissions.ts'
 import type { ModuleSessions } from '../../kit/sessions.ts'
-import { newId } from '../../kit/tables.ts'
 import type { KeptSession, SessionKeeper } from './session-keepers.ts'
 import { keyFor, type SystemTokens, USER_TOKEN_LIFETIME } from './tokens.ts'
 
@@ -76,12 +75,23 @@ export function sessionsIn(
       await server.register(session, {
         secret: signer,
         store: storeOn(keeper),
-        // The module that starts a session chooses its id, before there is one.
-        idGenerator: (request?: FastifyRequest) => (request && starting.get(request)) ?? newId(),
+        // The module that starts a session chooses its id. One without an id is none: nothing is kept of it, nor sent.
+        idGenerator: (request?: FastifyRequest) => (request && starting.get(request)) ?? '',
         cookieName: SESSION_COOKIE,
         saveUninitialized: false,
         rolling: false,
         cookie: { path: '/', httpOnly: true, sameSite: 'lax', secure: 'auto', maxAge: LIFETIME },
+      })
+      // Whoever signs in anew leaves the session of before, but not until they have.
+      server.addHook('onSend', async (request, reply) => {
+        const started = starting.get(request)
+        // Cookies are read only of requests that nobody has refused before.
+        if (!started || reply.statusCode >= 400) return
+        const { valid, value: former } = signer.unsign(request.cookies[SESSION_COOKIE] ?? '')
+        if (!valid || !former || former === started) return
+        await keeper
+          .destroy(former)
+          .catch((error) => options.log.warn({ err: error }, 'a session was not ended when its user signed in anew'))
       })
     },
 
@@ -173,22 +183,22 @@ async function orUnavailable<T>(work: Promise<T>): Promise<T> {
   })
 }
 
-/** What @fastify/session needs. A session in which nobody has signed in yet is not kept. */
+/**
+ * What @fastify/session needs to keep a session that starts, when somebody has signed in. It reads none, because who asks has
+ * been found out before a module hears of a request; and it ends none.
+ */
 function storeOn(keeper: SessionKeeper): SessionStore {
-  const after = (work: Promise<unknown>, done: (error?: Error | null, result?: never) => void) =>
-    void orUnavailable(work).then((result) => done(null, result as never), done)
   return {
-    get: (id, done) =>
-      after(
-        keeper.get(id).then((kept) => kept?.data ?? null),
-        done as never,
-      ),
-    set: (id, data, done) => {
+    get: (_id, done) => done(null, null),
+    set(id, data, done) {
       const { cookie, record } = JSON.parse(JSON.stringify(data)) as { cookie: unknown; record?: SessionRecord }
       if (!record) return done()
       const expiresAt = new Date(Date.now() + LIFETIME)
-      after(keeper.set(id, { cookie, record }, { userId: record.userId, expiresAt }), done)
+      void orUnavailable(keeper.set(id, { cookie, record }, { userId: record.userId, expiresAt })).then(
+        () => done(),
+        done,
+      )
     },
-    destroy: (id, done) => after(keeper.destroy(id), done),
+    destroy: (_id, done) => done(),
   }
 }

@@ -1,8 +1,14 @@
 import { randomUUID } from 'node:crypto'
+import pino from 'pino'
 import t, { type Test } from 'tap'
 import type { App } from '../../../../src/app.ts'
+import { authenticate } from '../../../../src/platform/host/edge/authenticate.ts'
+import { createServer } from '../../../../src/platform/host/http/server.ts'
+import type { SessionKeeper } from '../../../../src/platform/host/identity/session-keepers.ts'
+import { sessionsIn } from '../../../../src/platform/host/identity/sessions.ts'
 import { systemTokens } from '../../../../src/platform/host/identity/tokens.ts'
 import { defineContract } from '../../../../src/platform/kit/contract.ts'
+import { Unavailable } from '../../../../src/platform/kit/errors.ts'
 import type { Identity, Role } from '../../../../src/platform/kit/permissions.ts'
 import type { ModuleSessions } from '../../../../src/platform/kit/sessions.ts'
 import { newId } from '../../../../src/platform/kit/tables.ts'
@@ -38,6 +44,10 @@ async function open(
         const identity = request.body as Identity
         await app.sessions.start(request, identity)
         return app.sessions.token(identity)
+      })
+      app.post('/api/door/in-vain', { config: { allow: 'anyone' } }, async (request) => {
+        await app.sessions.start(request, request.body as Identity)
+        throw new Unavailable('sessions-door')
       })
       app.post('/api/door/out', { config: { allow: 'user' } }, async (request, reply) => {
         await app.sessions.stop(request, reply)
@@ -139,6 +149,27 @@ for (const keeper of ['postgres', 'redis'] as const) {
         t.same((await one.me(carried)).roles, ['member', 'moderator'])
     })
 
+    t.test('who signs in anew leaves the session of before, and only then', async (t) => {
+      const ada = somebody()
+      const before = await one.enter(ada)
+      const enter = (url: string, sessionId: string) =>
+        two.app.api.inject({
+          method: 'POST',
+          url,
+          payload: { ...ada, sessionId },
+          headers: { cookie: before.cookie },
+        })
+      t.equal((await enter('/api/door/in-vain', newId())).statusCode, 503)
+      t.equal(await one.status('/api/door/me', { cookie: before.cookie }), 200)
+      t.equal((await enter('/api/door/in', ada.sessionId)).statusCode, 200)
+      t.equal(await one.status('/api/door/me', { cookie: before.cookie }), 200, 'the same session goes on')
+      const after = await enter('/api/door/in', newId())
+      t.equal(after.statusCode, 200)
+      t.equal(await one.status('/api/door/me', { cookie: before.cookie }), 401)
+      const [cookie] = String([after.headers['set-cookie']].flat().at(-1)).split(';')
+      t.equal(await one.status('/api/door/me', { cookie: cookie! }), 200)
+    })
+
     t.test('one session is ended by its user alone', async (t) => {
       const [ada, bob] = [somebody(), somebody()]
       const { token } = await one.enter(ada)
@@ -210,6 +241,50 @@ for (const keeper of ['postgres', 'redis'] as const) {
     })
   })
 }
+
+t.test('a request reads its session once, and a sign-in writes one once', async (t) => {
+  const asked: string[] = []
+  const kept = new Map<string, Record<string, unknown>>()
+  const noting =
+    <A extends unknown[], R>(name: string, work: (...args: A) => R) =>
+    async (...args: A) => {
+      asked.push(name)
+      return work(...args)
+    }
+  const keeper: SessionKeeper = {
+    get: noting('get', (id: string) => {
+      const data = kept.get(id)
+      return data ? { id, data, lastUsedAt: new Date() } : null
+    }),
+    set: noting('set', (id: string, data: Record<string, unknown>) => void kept.set(id, data)),
+    replace: noting('replace', () => {}),
+    touch: noting('touch', () => {}),
+    noteWrite: noting('noteWrite', () => {}),
+    destroy: noting('destroy', (id: string) => void kept.delete(id)),
+    among: noting('among', () => []),
+    list: noting('list', () => []),
+  }
+  const log = pino({ level: 'silent' })
+  const sessions = sessionsIn(keeper, { secret: SECRET, tokens, log })
+  const server = createServer({ log, trustProxy: [] })
+  t.teardown(() => server.close())
+  authenticate(server, { edge: true, tokens, sessions })
+  await server.register(async (scope) => {
+    await sessions.register(scope)
+    const config = { allow: 'anyone', module: door.name } as const
+    scope.post('/in', { config }, async (request) => {
+      await sessions.start(request, somebody())
+      return {}
+    })
+    scope.get('/me', { config }, async ({ identity }) => ({ identity }))
+  })
+  const { headers } = await server.inject({ method: 'POST', url: '/in' })
+  t.strictSame(asked.splice(0), ['get', 'set'])
+  const me = await server.inject({ url: '/me', headers: { cookie: String(headers['set-cookie']).split(';')[0]! } })
+  t.ok(me.json().identity.userId)
+  t.equal(me.headers['set-cookie'], undefined)
+  t.strictSame(asked.splice(0), ['get'])
+})
 
 /** What is said when sessions cannot be read: not that nobody is signed in. */
 async function saysAway(
