@@ -86,7 +86,7 @@ t.test('two workers are one process to clients and to operators', async (t) => {
     const pids = [...workers(seam).values()]
     for (const pid of pids) process.kill(pid, 'SIGINT')
     const { code, milliseconds } = await seam.end('SIGINT')
-    t.equal(code, 0)
+    t.equal(code, 0, seam.output)
     t.ok(milliseconds < 8_000, `it took ${milliseconds} ms`)
     t.notOk(pids.some(isRunning))
     t.equal(consul.services.size, 0, 'and Consul has been told')

@@ -36,6 +36,6 @@ t.test('one of three is slow: within 5 s hardly anybody notices', async (t) => {
     }
     return holds
   }
-  // The machine may do other things meanwhile, so one round of two counts.
-  t.ok((await round()) || (await round()))
+  // The machine may do other things meanwhile, so one round of three counts.
+  t.ok((await round()) || (await round()) || (await round()))
 })
