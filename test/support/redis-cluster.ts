@@ -17,6 +17,8 @@ export interface RedisCluster {
   urls: string[]
   /** Sends a signal to one node, or to all. */
   signal(signal: NodeJS.Signals, node?: number): Promise<void>
+  /** Resolves when the replicas have what the nodes have now. */
+  caughtUp(): Promise<void>
   /** Which node has a key, at the start. */
   nodeOf(key: string): Promise<number>
   close(): Promise<void>
@@ -84,6 +86,15 @@ export async function startRedisCluster({ replicas = false } = {}): Promise<Redi
   }
   return {
     urls: nodes.slice(0, NODES).map(({ port }) => `redis://127.0.0.1:${port}`),
+    async caughtUp() {
+      const offset = async (client: Redis, name: RegExp) => Number(name.exec(await client.info('replication'))?.[1])
+      await Promise.all(
+        clients.slice(0, NODES).map(async (client) => {
+          const written = await offset(client, /master_repl_offset:(\d+)/)
+          await until('the replica has it', async () => (await offset(client, /^slave0:.*offset=(\d+)/m)) >= written)
+        }),
+      )
+    },
     nodeOf: async (key) => Math.floor(((await clients[0]!.cluster('KEYSLOT', key)) * NODES) / SLOTS),
     signal: async (name, node) => {
       await Promise.all(children.filter((_, index) => index === (node ?? index)).map((child) => signal(child, name)))
