@@ -6,12 +6,13 @@ import { proxyModules } from '../../src/platform/host/edge/gateway.ts'
 import { limitRequests } from '../../src/platform/host/edge/limits.ts'
 import { sendSecurityHeaders } from '../../src/platform/host/edge/security-headers.ts'
 import { createServer } from '../../src/platform/host/http/server.ts'
-import type { KeptSession } from '../../src/platform/host/identity/session-keepers.ts'
+import type { KeptSession, SessionKeeper } from '../../src/platform/host/identity/session-keepers.ts'
 import { sessionsIn } from '../../src/platform/host/identity/sessions.ts'
 import { systemTokens } from '../../src/platform/host/identity/tokens.ts'
 import { RetryBudgets } from '../../src/platform/host/rpc/policies/retry-budget.ts'
 import { defineContract } from '../../src/platform/kit/contract.ts'
 import { defineModule } from '../../src/platform/kit/module.ts'
+import { noSessions } from '../../test/support/no-sessions.ts'
 import { serve } from '../lib/children.ts'
 
 const SECRET = 'the benchmark keeps nothing secret, and says so in 32 or more letters'
@@ -28,15 +29,11 @@ await serve<{ upstream: string }>(async ({ upstream }) => {
   const log = pino({ level: 'warn' })
   const tokens = systemTokens(SECRET)
   const kept: KeptSession = { id: USER, data: { record: { userId: USER, roles: ['member'] } }, lastUsedAt: new Date() }
-  const keeper = {
+  const keeper: SessionKeeper = {
+    ...noSessions,
     get: async () => kept,
-    set: never,
-    replace: never,
     touch: async () => {},
     noteWrite: async () => {},
-    destroy: never,
-    among: never,
-    list: never,
   }
   const server = createServer({ log, trustProxy: [] })
   sendSecurityHeaders(server)

@@ -6,23 +6,9 @@ import { sessionsIn } from '../../src/platform/host/identity/sessions.ts'
 import { systemTokens } from '../../src/platform/host/identity/tokens.ts'
 import { serveProcedures } from '../../src/platform/host/rpc/http/server.ts'
 import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
+import { noSessions } from '../../test/support/no-sessions.ts'
 import { serve } from '../lib/children.ts'
 import { example, getUser, type INPUT } from '../lib/example.ts'
-
-/** An internal service asks for no sessions. */
-const never = async () => {
-  throw new Error('Nobody asks for sessions here.')
-}
-const nowhere = {
-  get: never,
-  set: never,
-  replace: never,
-  touch: never,
-  noteWrite: never,
-  destroy: never,
-  among: never,
-  list: never,
-}
 
 /** Serves the example as an internal service does (`EDGE=false`), hooks included. */
 await serve<{ secret: string }>(async ({ secret }) => {
@@ -32,7 +18,7 @@ await serve<{ secret: string }>(async ({ secret }) => {
   procedures.implement(example, { getUser: (input) => getUser(input as typeof INPUT) })
   const server = createServer({ log, trustProxy: true })
   await server.register(cookie)
-  const sessions = sessionsIn(nowhere, { secret, tokens, log })
+  const sessions = sessionsIn(noSessions, { secret, tokens, log })
   authenticate(server, { edge: false, tokens, sessions })
   serveProcedures(server, example.name, [{ contract: example, mayCall: (caller) => caller === 'bench' }], {
     procedures,

@@ -13,22 +13,13 @@ import { defineContract } from '../../../../src/platform/kit/contract.ts'
 import { Unavailable } from '../../../../src/platform/kit/errors.ts'
 import { defineModule } from '../../../../src/platform/kit/module.ts'
 import { type Api, connect } from '../../../api/client.ts'
+import { noSessions } from '../../../support/no-sessions.ts'
 import { until } from '../../../support/until.ts'
 
 const secret = 'the secret of a small edge, of enough length'
 const tokens = systemTokens(secret)
 const never = async () => {
-  throw new Error('Nobody signs in here.')
-}
-const nowhere = {
-  get: never,
-  set: never,
-  replace: never,
-  touch: never,
-  noteWrite: never,
-  destroy: never,
-  among: never,
-  list: never,
+  throw new Error('The module runs elsewhere.')
 }
 const manifest = defineModule(defineContract('posts', { routes: ['/api/posts'] }), { plugin: never })
 
@@ -64,7 +55,7 @@ export async function startEdge(t: Test, urls: readonly string[], options: EdgeO
   const { inOrder = true, take = () => true } = options
   const log = pino({ level: 'silent' })
   const server = createServer({ log, trustProxy: [] })
-  authenticate(server, { edge: true, tokens, sessions: sessionsIn(nowhere, { secret, tokens, log }) })
+  authenticate(server, { edge: true, tokens, sessions: sessionsIn(noSessions, { secret, tokens, log }) })
   refuseCredentials(server)
   const balancer = new (inOrder ? InOrder : Balancer)(staticDiscovery(new Map([['posts', urls]])))
   await proxyModules(server, [manifest], { balancer, tokens, budgetOf: () => ({ asked() {}, take }) })
