@@ -15,6 +15,7 @@ export async function quiet({ sql }: World): Promise<string[]> {
     for (const module of MODULES) {
       const [row] = await sql`
         select (select count(*)::int from ${sql(module)}.outbox_deliveries where confirmed_at is null) as unconfirmed,
+          (select count(*)::int from ${sql(module)}.outbox_new) as new,
           (select count(*)::int from ${sql(module)}.inbox where dead_at is null) as waiting,
           (select count(*)::int from ${sql(module)}.inbox where dead_at is not null) as dead`
       for (const [what, count] of Object.entries(row!)) if (count > 0) left.push(`${count} ${what} at ${module}`)

@@ -121,5 +121,6 @@ export const pushKeys = schema.table(
   () => [check('push_keys_one', sql`one`)],
 )
 
-export const { outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } = eventTables(schema)
+export const { outboxNew, outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } =
+  eventTables(schema)
 export const idempotencyKeys = idempotencyTable(schema)

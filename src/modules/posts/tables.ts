@@ -112,4 +112,5 @@ export const comments = schema.table(
 )
 
 export const idempotencyKeys = idempotencyTable(schema)
-export const { outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } = eventTables(schema)
+export const { outboxNew, outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } =
+  eventTables(schema)

@@ -87,4 +87,5 @@ export const resetRequests = schema.table('reset_requests', { email: text('email
 
 export const idempotencyKeys = idempotencyTable(schema)
 
-export const { outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } = eventTables(schema)
+export const { outboxNew, outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } =
+  eventTables(schema)

@@ -17,7 +17,7 @@ import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
 import type { DeadEventsOf, HandledEventsOf } from './events/events-task.ts'
-import { giveHistory, replay, type Subscribed } from './events/history.ts'
+import { giveHistory, replay } from './events/history.ts'
 import { pruneDone } from './events/inbox.ts'
 import { confirm, prune, publish, publishWith } from './events/outbox.ts'
 import { deadDeliveries } from './events/outside/dead-deliveries.ts'
@@ -25,7 +25,8 @@ import { Listening } from './events/outside/listening.ts'
 import type { Outside } from './events/outside/outside.ts'
 import { OutsideRelay } from './events/outside/outside-relay.ts'
 import { readMessage } from './events/read-message.ts'
-import { createRelay } from './events/relay.ts'
+import { createRelay, type Relay } from './events/relay.ts'
+import type { Subscribed } from './events/sequence.ts'
 import { Subscriber } from './events/subscriber.ts'
 import { keepUnreadable } from './events/unreadable.ts'
 import { healthContract } from './health.ts'
@@ -85,14 +86,14 @@ export class RunningModule {
   readonly #outdated: Signals
   readonly #outdating: Outdating | undefined
   readonly #subscriber: Subscriber
-  /** One to the modules, and one to each system outside. */
-  readonly #relays: readonly Sweep[]
+  /** The module's own events, each with those who are told of it. */
+  readonly #subscribed: readonly Subscribed[]
+  readonly #relay: Relay
   readonly #outside: readonly OutsideRelay[]
   readonly #listening: Listening
   readonly #inbox: Sweep
   readonly #pruning: Sweep
   readonly #sweeps: Sweep[] = []
-  readonly #placement: Placement
   readonly #transport: Transport
   readonly #procedures: Procedures
   readonly #handled = new Set<object>()
@@ -105,7 +106,6 @@ export class RunningModule {
     const log = around.log.child({ module: name })
     this.manifest = manifest
     this.#log = log
-    this.#placement = around.placement
     this.#transport = around.transport
     this.#procedures = around.procedures
     this.#poolerUrl = around.poolerUrlOf?.(name)
@@ -137,8 +137,18 @@ export class RunningModule {
     })
     const { sql } = this.#database
     this.#outside = around.outside.map((outside) => new OutsideRelay(name, outside, { db: sql, log }))
-    const relay = createRelay(name, { db: sql, transport: around.transport, log })
-    this.#relays = [relay, ...this.#outside.map(({ sweep }) => sweep)]
+    this.#subscribed = Object.values(manifest.contract.events).flatMap((event) => {
+      const outside = around.outside.filter((one) => one.wants(event.name))
+      const subscribers = [...around.placement.subscribersOf(event), ...outside.map(({ name }) => ({ name }))]
+      return subscribers.map((subscriber) => ({ event: event.name, subscriber }))
+    })
+    this.#relay = createRelay(name, {
+      db: sql,
+      transport: around.transport,
+      log,
+      subscribed: this.#subscribed,
+      onOutside: () => this.#outside.forEach(({ sweep }) => void sweep.wake()),
+    })
     this.#listening = new Listening(manifest.subscribes.filter(isExternal), {
       url: around.amqpUrl,
       db: this.#database.db,
@@ -166,7 +176,9 @@ export class RunningModule {
   get events(): EventsOf {
     const { sql } = this.#database
     const outside = this.#outside.map(({ outside, stats }) => ({ name: outside.name, handlers: stats }))
-    return { name: this.manifest.contract.name, sql, handlers: this.#subscriber.stats, queue: this.#transport, outside }
+    const { name } = this.manifest.contract
+    const { stats: handlers } = this.#subscriber
+    return { name, sql, handlers, subscribed: this.#subscribed, queue: this.#transport, outside }
   }
 
   /** What metrics say of its connections. */
@@ -224,7 +236,7 @@ export class RunningModule {
     this.#database.replica?.start()
     this.#receiver = await this.#transport.receive(name, (message) => this.#receive(message))
     for (const signals of [this.#signals, this.#outdated]) await signals.listen(this.#database.direct)
-    for (const sweep of [...this.#relays, this.#inbox, this.#pruning, ...this.#sweeps]) sweep.start()
+    for (const sweep of this.#running) sweep.start()
     await this.#listening.start()
   }
 
@@ -234,7 +246,7 @@ export class RunningModule {
       this.#database.replica?.stop(),
       this.#receiver?.stop(),
       this.#listening.stop(),
-      ...[...this.#relays, this.#inbox, this.#pruning, ...this.#sweeps].map((sweep) => sweep.stop()),
+      ...this.#running.map((sweep) => sweep.stop()),
     ])
     await this.#subscriber.flush()
   }
@@ -252,21 +264,9 @@ export class RunningModule {
     if (garbage) await keepUnreadable(garbage.event, garbage.fault, { db: this.#database.db, log: this.#log })
   }
 
-  /** The module's own events, each with those who are told of it. */
-  get #subscribed(): Subscribed[] {
-    return Object.values(this.manifest.contract.events).flatMap((event) =>
-      this.#subscribersOf(event).map((subscriber) => ({ event: event.name, subscriber })),
-    )
-  }
-
-  #subscribersOf(event: EventType): Subscribed['subscriber'][] {
-    const outside = this.#outside.filter(({ outside }) => outside.wants(event.name))
-    return [...this.#placement.subscribersOf(event), ...outside.map(({ outside: { name } }) => ({ name }))]
-  }
-
-  /** There is something new in the outbox. */
-  #wakeRelays(): void {
-    for (const relay of this.#relays) relay.wake()
+  get #running(): Sweep[] {
+    const relays = [this.#relay.news, this.#relay.again, ...this.#outside.map(({ sweep }) => sweep)]
+    return [...relays, this.#inbox, this.#pruning, ...this.#sweeps]
   }
 
   #handle(event: ContractEvent, handle: Parameters<Subscriber['on']>[1]): void {
@@ -306,13 +306,12 @@ export class RunningModule {
         this.#handle(event as ContractEvent, handle)
       },
       publish: async (tx: Transaction, event: EventType, data: unknown) => {
-        await publish(tx, event as ContractEvent, data, this.#subscribersOf(event))
-        afterCommit(tx, () => this.#wakeRelays())
+        await publish(tx, event as ContractEvent, data)
+        afterCommit(tx, () => this.#relay.news.wake())
       },
       publishWith: async (write: SQLWrapper, event: EventType, data: unknown) => {
-        const subscribers = this.#subscribersOf(event)
-        const rows = await publishWith(this.#database.db, write, event as ContractEvent, data, subscribers)
-        this.#wakeRelays()
+        const rows = await publishWith(this.#database.db, write, event as ContractEvent, data)
+        this.#relay.news.wake()
         return rows
       },
       sweep: ({ name, every, run }) => {

@@ -59,7 +59,8 @@ export const createdAt = () => instant('created_at').notNull().default(sql`now()
  * The tables that carry a module's events. Every module has them in its own schema, because events are written in the
  * publisher's transaction and noted as handled in the subscriber's.
  *
- * - `outbox`: every event, kept after its deliveries are confirmed, so that history can be replayed
+ * - `outbox_new`: events as they were published, until a relay moves them on
+ * - `outbox`: every event with its number, kept after its deliveries are confirmed, so that history can be replayed
  * - `outbox_keys`: the last sequence number of each key, and for each subscriber the last one that concerned it
  * - `outbox_deliveries`: one row for each subscriber of an event, until (and after) that subscriber confirms it; one more
  *   when it is replayed
@@ -70,22 +71,27 @@ export const createdAt = () => instant('created_at').notNull().default(sql`now()
  * - `inbox_done`: the events that took effect here and need no order
  *
  * @example
- * export const { outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } = eventTables(schema)
+ * export const { outboxNew, outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone } = eventTables(schema)
  */
 export function eventTables(schema: Schema) {
+  const event = () => ({
+    name: text('name').notNull(),
+    version: integer('version').notNull(),
+    key: text('key').notNull(),
+    data: jsonb('data').notNull(),
+    requestId: text('request_id'),
+    traceparent: text('traceparent'),
+    createdAt: createdAt(),
+  })
+  const outboxNew = schema.table('outbox_new', {
+    /** Of events of one key, in the order of their commits. */
+    serial: bigint('serial', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
+    id: uuid('id').notNull(),
+    ...event(),
+  })
   const outbox = schema.table(
     'outbox',
-    {
-      id: id(),
-      name: text('name').notNull(),
-      version: integer('version').notNull(),
-      key: text('key').notNull(),
-      sequence: bigint('sequence', { mode: 'number' }).notNull(),
-      data: jsonb('data').notNull(),
-      requestId: text('request_id'),
-      traceparent: text('traceparent'),
-      createdAt: createdAt(),
-    },
+    { id: id(), sequence: bigint('sequence', { mode: 'number' }).notNull(), ...event() },
     (table) => [uniqueIndex('outbox_key_sequence').on(table.key, table.sequence)],
   )
   const outboxKeys = schema.table('outbox_keys', {
@@ -179,7 +185,7 @@ export function eventTables(schema: Schema) {
     },
     (table) => [primaryKey({ columns: [table.eventId, table.place] }), index('inbox_done_at').on(table.doneAt)],
   )
-  return { outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone }
+  return { outboxNew, outbox, outboxKeys, outboxDeliveries, outboxHistory, inbox, inboxKeys, inboxDone }
 }
 
 /**

@@ -3,6 +3,7 @@ import { Counter, Gauge, type Registry } from 'prom-client'
 import { type Durations, exposeDurations } from '../ops/durations.ts'
 import { within } from '../within.ts'
 import type { Transport } from './delivery.ts'
+import type { Subscribed } from './sequence.ts'
 
 /** More than so many events are not counted one by one: whoever looks needs to know no more than that. */
 const MOST = 100_000
@@ -25,6 +26,8 @@ export interface EventsOf {
   readonly sql: Sql
   /** By the name of the event. */
   readonly handlers: ReadonlyMap<string, HandlerStats>
+  /** Who is told of its events. */
+  readonly subscribed: readonly Subscribed[]
   readonly queue?: Pick<Transport, 'waiting'>
   /** The systems outside that its events are handed to. */
   readonly outside: readonly Pick<EventsOf, 'name' | 'handlers'>[]
@@ -61,9 +64,9 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
     'seam_events_unconfirmed',
     'Events that a subscriber has not confirmed.',
     toEach,
-    async (gauge, { name, sql }) => {
+    async (gauge, { name, sql, subscribed }) => {
       const rows = await sql`
-      select subscriber, count(*)::int as count from (${openIn(sql)}) as open group by subscriber`
+      select subscriber, count(*)::int as count from (${openIn(sql, subscribed)}) as open group by subscriber`
       for (const { subscriber, count } of rows) gauge.set({ module: name, subscriber }, count)
     },
   )
@@ -71,10 +74,10 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
     'seam_events_oldest_unconfirmed_seconds',
     'Age of the oldest of these.',
     toEach,
-    async (gauge, { name, sql }) => {
+    async (gauge, { name, sql, subscribed }) => {
       const rows = await sql`
       select subscriber, extract(epoch from now() - min(created_at))::float8 as age
-      from (${openIn(sql)}) as open join outbox on id = event_id group by subscriber`
+      from (${openIn(sql, subscribed)}) as open group by subscriber`
       for (const { subscriber, age } of rows) gauge.set({ module: name, subscriber }, age)
     },
   )
@@ -142,11 +145,16 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
   counter('seam_event_handler_seconds_total', 'Time spent in handlers.', ({ milliseconds }) => milliseconds / 1000)
 }
 
-/** What is unconfirmed, the oldest first: that of modules and that of systems outside, so that neither hides the other. */
-const openIn = (sql: Sql) => {
+/** What is new or unconfirmed, the oldest first: that of modules and that of systems outside, so that neither hides the other. */
+const openIn = (sql: Sql, subscribed: readonly Subscribed[]) => {
   const most = sql.unsafe(String(MOST))
-  const open = sql`select subscriber, event_id from outbox_deliveries where confirmed_at is null`
+  const open = sql`
+    select subscriber, created_at from outbox_deliveries join outbox on id = event_id where confirmed_at is null`
+  const told = JSON.stringify(subscribed.map(({ event, subscriber }) => ({ event, subscriber: subscriber.name })))
   return sql`
     (${open} and subscriber not like '%:%' order by event_id limit ${most}) union all
-    (${open} and subscriber like '%:%' order by event_id limit ${most})`
+    (${open} and subscriber like '%:%' order by event_id limit ${most}) union all
+    (select subscriber, created_at
+      from outbox_new join jsonb_to_recordset(${told}::text::jsonb) as told (event text, subscriber text) on event = name
+      order by serial limit ${most})`
 }

@@ -1,15 +1,10 @@
 import { type Database, sql, type Transaction } from '../../kit/tables.ts'
-import { firstIdOf, type Subscriber } from './outbox.ts'
+import { firstIdOf } from './outbox.ts'
 import { isOutside } from './outside/outside.ts'
+import type { Subscribed } from './sequence.ts'
 
-/** Keys whose history is delivered in one transaction; whoever publishes for one of them waits for it. */
+/** Keys whose history is delivered in one transaction; relays wait for it. */
 const KEYS = 100
-
-/** An event, and a module that is told of it. */
-export interface Subscribed {
-  readonly event: string
-  readonly subscriber: Subscriber
-}
 
 /**
  * Delivers events of the outbox to one subscriber once more: those since a moment, in the order of each key, after
@@ -59,7 +54,7 @@ async function deliver(db: Database, subscribed: readonly Subscribed[], choice: 
       order by key limit ${sql.raw(String(KEYS))}`)
     const keys = chosen.map(({ key }) => key)
     if (keys.length === 0) return count
-    // Writers lock keys in any order, so nothing may be waited for while something is locked.
+    // Others lock keys too, so nothing may be waited for while something is locked.
     const free = await db.transaction(async (tx) => {
       const locked = await lock(tx, keys, sql`for update skip locked`)
       count += await deliverKeys(tx, locked, subscribed, choice)

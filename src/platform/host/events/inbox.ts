@@ -63,7 +63,7 @@ async function takeInOrder<W extends Waiting>(
     ), turns as materialized (
       select publisher, key, place from wanted join known using (publisher, key)
       where case when last between after and place - 1
-        then pg_try_advisory_xact_lock(hashtextextended(publisher || ' ' || key, 0)) else false end
+        then pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', current_schema(), publisher, key), 0)) else false end
     ), taken as (
       insert into inbox_keys as keys (publisher, key, last) select publisher, key, place from turns
       on conflict (publisher, key) do update set before = keys.last, last = excluded.last where keys.last < excluded.last
@@ -112,7 +112,7 @@ async function takeInAnyOrder<W extends Waiting>(
         when exists (
           select from inbox where event_id = id and inbox.place = batch.place and (not ${kept} or dead_at is not null)
         ) then false
-        else pg_try_advisory_xact_lock(hashtextextended(id || ' ' || place, 0)) end
+        else pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', current_schema(), id, place), 0)) end
     ), taken as (
       insert into inbox_done (event_id, place) select distinct id, place from turns on conflict do nothing
       returning event_id, place

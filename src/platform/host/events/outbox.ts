@@ -1,4 +1,4 @@
-import type { Fragment, Sql } from 'postgres'
+import type { Fragment, Row, Sql } from 'postgres'
 import type { ContractEvent } from '../../kit/contract.ts'
 import { BadInput } from '../../kit/errors.ts'
 import { type Database, newId, type SQLWrapper, sql, type Transaction } from '../../kit/tables.ts'
@@ -8,29 +8,17 @@ import { type Span, spanBelow } from '../tracing/tracer.ts'
 import { type Delivery, type DeliveryId, deliveryOf } from './delivery.ts'
 import { LONGEST } from './unreadable.ts'
 
-/** A module that is told of an event. */
-export interface Subscriber {
-  readonly name: string
-  /** It need not have handled the earlier events of the key. */
-  readonly unordered?: boolean
-  /** When it is new, it is given the event's history first. */
-  readonly replay?: boolean
-}
-
 /**
- * Records an event and its deliveries in the publisher's transaction, in one statement. The key's sequence number comes
- * from a row that stays locked until the commit, so events of one key are numbered in the order in which they are
- * committed.
+ * Records an event in the publisher's transaction, in one statement. Until that ends, nobody else publishes for the same key:
+ * so `serial` has the events of a key in the order of their commits. A relay gives them numbers and deliveries (sequence.ts).
  *
  * @throws {BadInput} when the data does not have the event's shape, or its key is longer than 500 characters
  */
-export async function publish(
-  tx: Transaction,
-  event: ContractEvent,
-  data: unknown,
-  subscribers: readonly Subscriber[],
-): Promise<void> {
-  await inSpan(event, (span) => tx.execute(sql`with ${recorded(event, data, subscribers, sql`true`, span)} select`))
+export async function publish(tx: Transaction, event: ContractEvent, data: unknown): Promise<void> {
+  const key = keyIn(event, data)
+  await inSpan(event, (span) =>
+    tx.execute(sql`with locked as materialized (select ${lock(event, key)}) ${record(event, key, data, span)}`),
+  )
 }
 
 /**
@@ -45,12 +33,36 @@ export async function publishWith(
   write: SQLWrapper,
   event: ContractEvent,
   data: unknown,
-  subscribers: readonly Subscriber[],
 ): Promise<Record<string, unknown>[]> {
-  return inSpan(event, (span) => {
-    const told = recorded(event, data, subscribers, sql`exists (select from written)`, span)
-    return db.execute(sql`with written as (${write.getSQL()}), ${told} select * from written`)
-  })
+  const key = keyIn(event, data)
+  return inSpan(event, (span) =>
+    db.execute(sql`with written as (${write.getSQL()}),
+      locked as materialized (select ${lock(event, key)} from written limit 1),
+      recorded as (${record(event, key, data, span)})
+      select * from written`),
+  )
+}
+
+function keyIn(event: ContractEvent, data: unknown): string {
+  const faults = codecOf(event.data).faults(data)
+  const key = String((data as Record<string, unknown>)?.[event.key])
+  if (key.length > LONGEST) faults.push({ path: `/${event.key}`, message: `is longer than ${LONGEST} characters` })
+  if (faults.length > 0)
+    throw new BadInput(event.module, faults, `The event ${event.name} was published with bad data.`)
+  return key
+}
+
+/** Another number than that of the locks of inboxes, which may be in the same database. */
+const lock = ({ module }: ContractEvent, key: string) =>
+  sql`pg_advisory_xact_lock(hashtextextended(${`${module} ${key}`}, 1))`
+
+/** `serial` is drawn once the lock is held. */
+function record(event: ContractEvent, key: string, data: unknown, span: Span | undefined) {
+  const context = RequestContext.current()
+  return sql`insert into outbox_new (id, name, version, key, data, request_id, traceparent)
+    select ${newId()}::uuid, ${event.name}, ${event.version}, ${key}, ${JSON.stringify(data)}::jsonb,
+      ${context?.requestId ?? null}, ${span?.traceparent ?? context?.traceparent ?? null}
+    from locked`
 }
 
 /** The events that are kept belong to the span in which they were written. */
@@ -68,42 +80,6 @@ async function inSpan<T>(event: ContractEvent, write: (span: Span | undefined) =
     span.end(error)
     throw error
   }
-}
-
-function recorded(
-  event: ContractEvent,
-  data: unknown,
-  subscribers: readonly Subscriber[],
-  happened: SQLWrapper,
-  span: Span | undefined,
-) {
-  const faults = codecOf(event.data).faults(data)
-  const key = String((data as Record<string, unknown>)?.[event.key])
-  if (key.length > LONGEST) faults.push({ path: `/${event.key}`, message: `is longer than ${LONGEST} characters` })
-  if (faults.length > 0)
-    throw new BadInput(event.module, faults, `The event ${event.name} was published with bad data.`)
-  const context = RequestContext.current()
-  const id = newId()
-  const inOrder = subscribers.filter(({ unordered }) => !unordered)
-  const first = JSON.stringify(Object.fromEntries(inOrder.map(({ name }) => [name, 1])))
-  const next = inOrder.map(({ name }) => sql`${name}::text, known.last + 1`)
-  const sent = inOrder.length > 0 ? sql`known.sent || jsonb_build_object(${sql.join(next, sql`, `)})` : sql`known.sent`
-  const told = subscribers.map(({ name, unordered = false }) => sql`(${name}::text, ${unordered}::boolean)`)
-  const deliveries = sql`, deliveries as (
-      insert into outbox_deliveries (event_id, subscriber, place, after)
-      select ${id}::uuid, name, last, case when not unordered then coalesce((sent_before ->> name)::bigint, 0) end
-      from keyed, (values ${sql.join(told, sql`, `)}) as told (name, unordered)
-    )`
-  return sql`keyed as (
-      insert into outbox_keys as known (key, last, sent) select ${key}, 1, ${first}::jsonb where ${happened}
-      on conflict (key) do update set last = known.last + 1, sent_before = known.sent, sent = ${sent}
-      returning last, sent_before
-    ), event as (
-      insert into outbox (id, name, version, key, sequence, data, request_id, traceparent)
-      select ${id}::uuid, ${event.name}, ${event.version}, ${key}, last, ${JSON.stringify(data)}::jsonb,
-        ${context?.requestId ?? null}, ${span?.traceparent ?? context?.traceparent ?? null}
-      from keyed
-    )${told.length > 0 ? deliveries : sql``}`
 }
 
 /** An event on its way to one subscriber. */
@@ -150,12 +126,13 @@ export async function take(db: Sql, module: string, due: Fragment, seconds: Frag
       to_char(outbox.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at
     from taken join outbox on outbox.id = taken.event_id
     order by outbox.id, taken.place`
-  return rows.map((row) => ({
-    subscriber: row.subscriber,
-    attempts: row.attempts,
-    size: row.data.length,
-    event: deliveryOf(module, row),
-  }))
+  return rows.map((row) => dueOf(module, row))
+}
+
+/** A delivery that was taken, from a row of {@link deliveryOf} with its `subscriber` and `attempts`. */
+export function dueOf(module: string, row: Row): Due {
+  const { subscriber, attempts } = row
+  return { subscriber, attempts, size: row.data.length, event: deliveryOf(module, row) }
 }
 
 /** Makes deliveries due again in `seconds`, because they could not be sent; that was no attempt then. */

@@ -4,6 +4,7 @@ import { Sweep } from '../sweep.ts'
 import { spanBelow } from '../tracing/tracer.ts'
 import type { Message, Transport } from './delivery.ts'
 import { type Due, putOff, takeDue } from './outbox.ts'
+import { type Subscribed, sequencer } from './sequence.ts'
 
 /** Deliveries taken at a time. */
 const BATCH = 500
@@ -21,18 +22,51 @@ const RETRY = 1
 /** Milliseconds between looks into the outbox when nobody wakes the relay. */
 const INTERVAL = 1_000
 
-/** Brings the events of one module from its outbox to the queues of their subscribers. Runs in every process that hosts the module. */
-export function createRelay(module: string, options: { db: Sql; transport: Transport; log: FastifyBaseLogger }): Sweep {
-  const { db, transport, log } = options
-  const run = async () => {
+/** Brings the events of one module from its outbox to the queues of their subscribers. */
+export interface Relay {
+  /** What is new; to be woken when something was published. */
+  readonly news: Sweep
+  /** What was not confirmed in time, and what could not be sent. */
+  readonly again: Sweep
+}
+
+/**
+ * Runs in every process that hosts the module.
+ *
+ * @param options.subscribed who is told of which event
+ * @param options.onOutside there is something new for systems outside
+ */
+export function createRelay(
+  module: string,
+  options: {
+    db: Sql
+    transport: Transport
+    log: FastifyBaseLogger
+    subscribed: readonly Subscribed[]
+    onOutside?: () => void
+  },
+): Relay {
+  const { db, transport, log, subscribed, onOutside } = options
+  const taking = { limit: BATCH, seconds: CONFIRMATION_DEADLINE }
+  const sequence = sequencer(db, module, subscribed, taking)
+  const takeNew = async (isBehind: boolean) => {
+    const { events, due, outside } = await sequence(isBehind)
+    if (outside) onOutside?.()
+    return { due, more: events === BATCH }
+  }
+  const takeAgain = async () => {
+    const due = await takeDue(db, module, taking.limit, taking.seconds)
+    return { due, more: due.length === BATCH }
+  }
+  const all = (take: (isBehind: boolean) => Promise<{ due: readonly Due[]; more: boolean }>) => async () => {
     const underWay = new Set<Promise<void>>()
     const failures: unknown[] = []
-    for (;;) {
-      const due = await takeDue(db, module, BATCH, CONFIRMATION_DEADLINE)
+    for (let batches = 0; ; batches++) {
+      const { due, more } = await take(batches > 0)
       const sending = sendAll(due).catch((error) => void failures.push(error))
       underWay.add(sending)
       void sending.then(() => underWay.delete(sending))
-      if (due.length < BATCH || failures.length > 0) break
+      if (!more || failures.length > 0) break
       if (underWay.size >= UNDER_WAY) await Promise.race(underWay)
     }
     await Promise.all(underWay)
@@ -61,7 +95,10 @@ export function createRelay(module: string, options: { db: Sql; transport: Trans
     const failed = sent.find((outcome) => outcome.status === 'rejected')
     if (failed) throw failed.reason
   }
-  return new Sweep({ name: `relay of ${module}`, interval: INTERVAL, log, run })
+  return {
+    news: new Sweep({ name: `relay of ${module}`, interval: INTERVAL, log, run: all(takeNew) }),
+    again: new Sweep({ name: `relay of ${module}, again`, interval: INTERVAL, log, run: all(takeAgain) }),
+  }
 }
 
 /**

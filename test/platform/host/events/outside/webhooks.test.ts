@@ -7,14 +7,15 @@ import { openModuleDatabase } from '../../../../../src/platform/host/data/databa
 import { exposeEvents } from '../../../../../src/platform/host/events/event-metrics.ts'
 import { eventsTask } from '../../../../../src/platform/host/events/events-task.ts'
 import { replay } from '../../../../../src/platform/host/events/history.ts'
-import { confirm, publish } from '../../../../../src/platform/host/events/outbox.ts'
+import { confirm } from '../../../../../src/platform/host/events/outbox.ts'
 import { deadDeliveries } from '../../../../../src/platform/host/events/outside/dead-deliveries.ts'
 import { notAccepted, takeDueTo } from '../../../../../src/platform/host/events/outside/handing-over.ts'
 import { OutsideRelay } from '../../../../../src/platform/host/events/outside/outside-relay.ts'
 import { webhook } from '../../../../../src/platform/host/events/outside/webhook.ts'
 import { readWebhooks } from '../../../../../src/platform/host/events/outside/webhook-rules.ts'
+import { sequencer } from '../../../../../src/platform/host/events/sequence.ts'
 import { startEndpoint } from '../../../../support/endpoint.ts'
-import { alpha, eventHost, eventMigrations } from '../../../../support/event-host.ts'
+import { eventHost, eventMigrations } from '../../../../support/event-host.ts'
 import { freshState } from '../../../../support/topology.ts'
 import { until } from '../../../../support/until.ts'
 
@@ -46,6 +47,15 @@ const deliveries = (name: string) => sql`
   order by event_id`
 const confirmed = (name: string, count: number) =>
   until(`${count} at ${name}`, async () => (await deliveries(name)).filter((row) => row.confirmed_at).length === count)
+/** Publishes to nobody else. */
+const publishTo = (subscriber: string, data: { key: string; n: number }) =>
+  sql.begin(async (tx) => {
+    await tx`set local search_path = alpha`
+    await tx`
+      insert into outbox_new (id, name, version, key, data) values (uuidv7(), 'thing.happened', 1, ${data.key}, ${tx.json(data)})`
+    const subscribed = [{ event: 'thing.happened', subscriber: { name: subscriber } }]
+    await sequencer(tx as unknown as postgres.Sql, 'alpha', subscribed, { limit: 1, seconds: 60 })()
+  })
 
 t.test('an event is posted as a CloudEvent, signed by Standard Webhooks, to those who want it', async (t) => {
   await host.publish('k', 1)
@@ -142,8 +152,7 @@ t.test('after a replay, too, the next of a key waits for one that was not accept
   const { db, sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
   t.teardown(close)
   const subscriber = 'webhook:replayed'
-  const publishOne = (n: number) =>
-    db.transaction((tx) => publish(tx, alpha.events.happened, { key: 'replayed', n }, [{ name: subscriber }]))
+  const publishOne = (n: number) => publishTo(subscriber, { key: 'replayed', n })
   const take = () => takeDueTo(alphaSql, { module: 'alpha', subscriber, limit: 100, seconds: 60 })
   const nothing = { at: new Date().toISOString(), message: '', stack: '' }
   await publishOne(1)
@@ -170,7 +179,7 @@ t.test('what is redriven is what is dead, not what was replayed of it', async (t
   const { db, sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
   t.teardown(close)
   const subscriber = 'webhook:redriven'
-  await db.transaction((tx) => publish(tx, alpha.events.happened, { key: 'redriven', n: 1 }, [{ name: subscriber }]))
+  await publishTo(subscriber, { key: 'redriven', n: 1 })
   const [row] = await sql`
     update alpha.outbox_deliveries set dead_at = now(), attempts = 1 where subscriber = ${subscriber} returning event_id`
   const id = row!.event_id
@@ -194,12 +203,11 @@ t.test('an endpoint that does not answer holds up nobody else', async (t) => {
 })
 
 t.test('a process that ends uses up no attempt, neither of what it cuts off nor of what waits', async (t) => {
-  const { db, sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
+  const { sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
   t.teardown(close)
   const ending = to('ending', [])
   endpoint.replies('/ending', ...Array.from({ length: ending.concurrency }, () => 'silence' as const))
-  for (let n = 0; n <= ending.concurrency; n++)
-    await db.transaction((tx) => publish(tx, alpha.events.happened, { key: `ending${n}`, n }, [{ name: ending.name }]))
+  for (let n = 0; n <= ending.concurrency; n++) await publishTo(ending.name, { key: `ending${n}`, n })
   const relay = new OutsideRelay('alpha', ending, { db: alphaSql, log: pino({ level: 'silent' }) })
   relay.sweep.start()
   await until('all that it hands over at a time', () => requests('ending').length === ending.concurrency)
