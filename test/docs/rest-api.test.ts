@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
+import { settled } from '../support/published.ts'
 import { startSmtp, type TestSmtp } from '../support/smtp.ts'
 import { startTopology, type Topology } from '../support/topology.ts'
 import { until } from '../support/until.ts'
@@ -31,14 +32,7 @@ for (const outside of [[], ['users', 'posts', 'notifications']]) {
     const sql = postgres(topology.databaseUrl, { max: 1 })
     t.teardown(() => sql.end())
     /** Who reads at their own pace does not overtake events; what changes something cannot be sent again until it fits. */
-    const settled = () =>
-      until('all events have taken effect', async () => {
-        const [row] = await sql`
-          select not exists (select from users.outbox_deliveries where confirmed_at is null
-            union all select from posts.outbox_deliveries where confirmed_at is null) as settled`
-        return row!.settled
-      })
-    await play(t, readGuide(text), { topology, smtp, settled })
+    await play(t, readGuide(text), { topology, smtp, settled: () => settled(sql, 'users', 'posts') })
   })
 }
 

@@ -1,9 +1,9 @@
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { connect } from '../api/client.ts'
+import { settled } from '../support/published.ts'
 import { startSmtp } from '../support/smtp.ts'
 import { startTopology } from '../support/topology.ts'
-import { until } from '../support/until.ts'
 import { nameOf, PLACEMENTS } from './placements.ts'
 import { type Exchange, record } from './recording.ts'
 
@@ -36,15 +36,10 @@ async function recordIn(t: Test, outside: readonly string[]): Promise<Exchange[]
   const smtp = await startSmtp()
   const topology = await startTopology({ outside, env: { SMTP_URL: smtp.url, SECRET } })
   const sql = postgres(topology.databaseUrl, { max: 1 })
-  const settled = () =>
-    until('every event is confirmed', async () => {
-      const left = await sql`
-        select from users.outbox_deliveries where confirmed_at is null
-        union all select from posts.outbox_deliveries where confirmed_at is null`
-      return left.length === 0
-    })
   try {
-    return await record(connect(t, { url: topology.url, smtp, secret: SECRET, operate: topology.operate }), settled)
+    return await record(connect(t, { url: topology.url, smtp, secret: SECRET, operate: topology.operate }), () =>
+      settled(sql, 'users', 'posts'),
+    )
   } finally {
     await sql.end()
     await topology.close()

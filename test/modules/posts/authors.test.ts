@@ -2,6 +2,7 @@ import postgres from 'postgres'
 import t, { type Test } from 'tap'
 import { newId } from '../../../src/platform/kit/tables.ts'
 import { type Api, connect } from '../../api/client.ts'
+import { settled } from '../../support/published.ts'
 import { startTopology } from '../../support/topology.ts'
 import { until } from '../../support/until.ts'
 import { UsersDouble } from './users-double.ts'
@@ -33,12 +34,7 @@ async function start(t: Test) {
     api,
     author,
     /** Waits until all events of users have taken effect. */
-    settled: () =>
-      until('all events have taken effect', async () => {
-        const [row] = await sql`
-          select not exists (select from users.outbox_deliveries where confirmed_at is null) as settled`
-        return row!.settled
-      }),
+    settled: () => settled(sql, 'users'),
     /** Has the events of users delivered again: all, or those with a sequence number. */
     async replay(sequence?: number) {
       const which = sequence === undefined ? sql`true` : sql`sequence = ${sequence}`

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { publishedBy } from '../../support/published.ts'
 import { until } from '../../support/until.ts'
 import { startUsers } from './start.ts'
 
@@ -29,7 +30,8 @@ t.test('who is deleted', async (t) => {
     t.equal((await api.send('DELETE', `/api/users/${eve.id}`, eve)).status, 204)
     t.strictSame(await tablesWith(eve.id), [])
     t.strictSame(await tablesWith(eve.email), [])
-    const events = await sql`select name, data from users.outbox where key = ${eve.id} order by sequence desc limit 1`
+    const events =
+      await sql`select name, data from ${publishedBy(sql, 'users')} where key = ${eve.id} order by at desc limit 1`
     t.match(events[0], { name: 'user.deleted', data: { userId: eve.id } })
   })
 

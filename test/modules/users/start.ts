@@ -2,6 +2,7 @@ import { createHook } from 'node:async_hooks'
 import postgres, { type Sql } from 'postgres'
 import type { Test } from 'tap'
 import { type Answer, type Api, connect, type User } from '../../api/client.ts'
+import { publishedBy } from '../../support/published.ts'
 import { startTopology, type Topology, type TopologyOptions } from '../../support/topology.ts'
 import { until } from '../../support/until.ts'
 
@@ -33,7 +34,7 @@ export async function startUsers(t: Test, options: TopologyOptions = {}): Promis
       const [row] = await until(`${event} of ${userId}`, async () => {
         const rows = await sql<{ token: string }[]>`
           select coalesce(data->>'token', data->>'verificationToken') as token
-          from users.outbox where key = ${userId} and name = ${event} order by sequence desc limit 1`
+          from ${publishedBy(sql, 'users')} where key = ${userId} and name = ${event} order by at desc limit 1`
         return rows.length > 0 && rows
       })
       return row!.token

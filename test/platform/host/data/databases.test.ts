@@ -269,7 +269,7 @@ for (const queue of ['postgres', 'redis'] as const) {
       t.same([...(await own`select to_regclass('users.users') is null as none`)], [{ none: true }])
       t.same([...(await main`select to_regclass('posts.posts') is null as none`)], [{ none: true }])
       t.match(
-        [...(await main`select request_id from users.outbox`)],
+        [...(await main`select request_id from users.outbox union all select request_id from users.outbox_new`)],
         [{ request_id: 'story-1' }],
         'events know their request',
       )
