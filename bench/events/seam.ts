@@ -55,8 +55,8 @@ await serve<{ env: Record<string, string>; writes: boolean }>(async ({ env, writ
     round++
     const all = handled(events)
     await sql`
-      insert into alpha.outbox_new (id, name, version, key, data)
-      select uuidv7(), 'thing.happened', 1, key, jsonb_build_object('key', key, 'n', i)
+      insert into alpha.outbox_new (id, name, version, key, data, subscribers)
+      select uuidv7(), 'thing.happened', 1, key, jsonb_build_object('key', key, 'n', i), '[{"name": "beta"}]'
       from (select i, ${`round ${round} key `} || i % ${KEYS}::int as key from generate_series(0, ${events - 2}::int) as i) as made
       order by i`
     const began = performance.now()

@@ -7,6 +7,7 @@ CREATE TABLE "posts"."outbox_new" (
 	"data" jsonb NOT NULL,
 	"request_id" text,
 	"traceparent" text,
-	"created_at" timestamp with time zone DEFAULT now() NOT NULL
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	"subscribers" jsonb NOT NULL
 );--> statement-breakpoint
 DELETE FROM "posts"."outbox_deliveries" WHERE confirmed_at IS NULL AND NOT EXISTS (SELECT FROM "posts"."outbox" WHERE id = event_id);

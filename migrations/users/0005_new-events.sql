@@ -7,6 +7,7 @@ CREATE TABLE "users"."outbox_new" (
 	"data" jsonb NOT NULL,
 	"request_id" text,
 	"traceparent" text,
-	"created_at" timestamp with time zone DEFAULT now() NOT NULL
+	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
+	"subscribers" jsonb NOT NULL
 );--> statement-breakpoint
 DELETE FROM "users"."outbox_deliveries" WHERE confirmed_at IS NULL AND NOT EXISTS (SELECT FROM "users"."outbox" WHERE id = event_id);

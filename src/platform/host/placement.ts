@@ -2,7 +2,7 @@ import type { Contract } from '../kit/contract.ts'
 import { isExternal } from '../kit/external.ts'
 import type { Manifest, SubscriptionOptions } from '../kit/module.ts'
 import { outdatingEventsOf } from './cache/tags.ts'
-import type { Subscriber } from './events/sequence.ts'
+import type { Subscriber } from './events/outbox.ts'
 
 /** Which modules this process hosts, and which it reaches elsewhere. */
 export interface Placement {

@@ -17,7 +17,7 @@ import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
 import type { DeadEventsOf, HandledEventsOf } from './events/events-task.ts'
-import { giveHistory, replay } from './events/history.ts'
+import { giveHistory, replay, type Subscribed } from './events/history.ts'
 import { pruneDone } from './events/inbox.ts'
 import { confirm, prune, publish, publishWith } from './events/outbox.ts'
 import { deadDeliveries } from './events/outside/dead-deliveries.ts'
@@ -26,7 +26,6 @@ import type { Outside } from './events/outside/outside.ts'
 import { OutsideRelay } from './events/outside/outside-relay.ts'
 import { readMessage } from './events/read-message.ts'
 import { createRelay, type Relay } from './events/relay.ts'
-import type { Subscribed } from './events/sequence.ts'
 import { Subscriber } from './events/subscriber.ts'
 import { keepUnreadable } from './events/unreadable.ts'
 import { healthContract } from './health.ts'
@@ -86,14 +85,13 @@ export class RunningModule {
   readonly #outdated: Signals
   readonly #outdating: Outdating | undefined
   readonly #subscriber: Subscriber
-  /** The module's own events, each with those who are told of it. */
-  readonly #subscribed: readonly Subscribed[]
   readonly #relay: Relay
   readonly #outside: readonly OutsideRelay[]
   readonly #listening: Listening
   readonly #inbox: Sweep
   readonly #pruning: Sweep
   readonly #sweeps: Sweep[] = []
+  readonly #placement: Placement
   readonly #transport: Transport
   readonly #procedures: Procedures
   readonly #handled = new Set<object>()
@@ -106,6 +104,7 @@ export class RunningModule {
     const log = around.log.child({ module: name })
     this.manifest = manifest
     this.#log = log
+    this.#placement = around.placement
     this.#transport = around.transport
     this.#procedures = around.procedures
     this.#poolerUrl = around.poolerUrlOf?.(name)
@@ -137,16 +136,10 @@ export class RunningModule {
     })
     const { sql } = this.#database
     this.#outside = around.outside.map((outside) => new OutsideRelay(name, outside, { db: sql, log }))
-    this.#subscribed = Object.values(manifest.contract.events).flatMap((event) => {
-      const outside = around.outside.filter((one) => one.wants(event.name))
-      const subscribers = [...around.placement.subscribersOf(event), ...outside.map(({ name }) => ({ name }))]
-      return subscribers.map((subscriber) => ({ event: event.name, subscriber }))
-    })
     this.#relay = createRelay(name, {
       db: sql,
       transport: around.transport,
       log,
-      subscribed: this.#subscribed,
       onOutside: () => this.#outside.forEach(({ sweep }) => void sweep.wake()),
     })
     this.#listening = new Listening(manifest.subscribes.filter(isExternal), {
@@ -178,7 +171,7 @@ export class RunningModule {
     const outside = this.#outside.map(({ outside, stats }) => ({ name: outside.name, handlers: stats }))
     const { name } = this.manifest.contract
     const { stats: handlers } = this.#subscriber
-    return { name, sql, handlers, subscribed: this.#subscribed, queue: this.#transport, outside }
+    return { name, sql, handlers, queue: this.#transport, outside }
   }
 
   /** What metrics say of its connections. */
@@ -264,6 +257,18 @@ export class RunningModule {
     if (garbage) await keepUnreadable(garbage.event, garbage.fault, { db: this.#database.db, log: this.#log })
   }
 
+  /** The module's own events, each with those who are told of it. */
+  get #subscribed(): Subscribed[] {
+    return Object.values(this.manifest.contract.events).flatMap((event) =>
+      this.#subscribersOf(event).map((subscriber) => ({ event: event.name, subscriber })),
+    )
+  }
+
+  #subscribersOf(event: EventType): Subscribed['subscriber'][] {
+    const outside = this.#outside.filter(({ outside }) => outside.wants(event.name))
+    return [...this.#placement.subscribersOf(event), ...outside.map(({ outside: { name } }) => ({ name }))]
+  }
+
   get #running(): Sweep[] {
     const relays = [this.#relay.news, this.#relay.again, ...this.#outside.map(({ sweep }) => sweep)]
     return [...relays, this.#inbox, this.#pruning, ...this.#sweeps]
@@ -306,11 +311,17 @@ export class RunningModule {
         this.#handle(event as ContractEvent, handle)
       },
       publish: async (tx: Transaction, event: EventType, data: unknown) => {
-        await publish(tx, event as ContractEvent, data)
+        await publish(tx, event as ContractEvent, data, this.#subscribersOf(event))
         afterCommit(tx, () => this.#relay.news.wake())
       },
       publishWith: async (write: SQLWrapper, event: EventType, data: unknown) => {
-        const rows = await publishWith(this.#database.db, write, event as ContractEvent, data)
+        const rows = await publishWith(
+          this.#database.db,
+          write,
+          event as ContractEvent,
+          data,
+          this.#subscribersOf(event),
+        )
         this.#relay.news.wake()
         return rows
       },

@@ -88,6 +88,8 @@ export function eventTables(schema: Schema) {
     serial: bigint('serial', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
     id: uuid('id').notNull(),
     ...event(),
+    /** Who is told: `[{ name, unordered? }]`. */
+    subscribers: jsonb('subscribers').notNull(),
   })
   const outbox = schema.table(
     'outbox',

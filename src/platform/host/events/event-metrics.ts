@@ -3,7 +3,6 @@ import { Counter, Gauge, type Registry } from 'prom-client'
 import { type Durations, exposeDurations } from '../ops/durations.ts'
 import { within } from '../within.ts'
 import type { Transport } from './delivery.ts'
-import type { Subscribed } from './sequence.ts'
 
 /** More than so many events are not counted one by one: whoever looks needs to know no more than that. */
 const MOST = 100_000
@@ -26,8 +25,6 @@ export interface EventsOf {
   readonly sql: Sql
   /** By the name of the event. */
   readonly handlers: ReadonlyMap<string, HandlerStats>
-  /** Who is told of its events. */
-  readonly subscribed: readonly Subscribed[]
   readonly queue?: Pick<Transport, 'waiting'>
   /** The systems outside that its events are handed to. */
   readonly outside: readonly Pick<EventsOf, 'name' | 'handlers'>[]
@@ -64,9 +61,9 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
     'seam_events_unconfirmed',
     'Events that a subscriber has not confirmed.',
     toEach,
-    async (gauge, { name, sql, subscribed }) => {
+    async (gauge, { name, sql }) => {
       const rows = await sql`
-      select subscriber, count(*)::int as count from (${openIn(sql, subscribed)}) as open group by subscriber`
+      select subscriber, count(*)::int as count from (${openIn(sql)}) as open group by subscriber`
       for (const { subscriber, count } of rows) gauge.set({ module: name, subscriber }, count)
     },
   )
@@ -74,10 +71,10 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
     'seam_events_oldest_unconfirmed_seconds',
     'Age of the oldest of these.',
     toEach,
-    async (gauge, { name, sql, subscribed }) => {
+    async (gauge, { name, sql }) => {
       const rows = await sql`
       select subscriber, extract(epoch from now() - min(created_at))::float8 as age
-      from (${openIn(sql, subscribed)}) as open group by subscriber`
+      from (${openIn(sql)}) as open group by subscriber`
       for (const { subscriber, age } of rows) gauge.set({ module: name, subscriber }, age)
     },
   )
@@ -146,15 +143,13 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
 }
 
 /** What is new or unconfirmed, the oldest first: that of modules and that of systems outside, so that neither hides the other. */
-const openIn = (sql: Sql, subscribed: readonly Subscribed[]) => {
+const openIn = (sql: Sql) => {
   const most = sql.unsafe(String(MOST))
   const open = sql`
     select subscriber, created_at from outbox_deliveries join outbox on id = event_id where confirmed_at is null`
-  const told = JSON.stringify(subscribed.map(({ event, subscriber }) => ({ event, subscriber: subscriber.name })))
   return sql`
     (${open} and subscriber not like '%:%' order by event_id limit ${most}) union all
     (${open} and subscriber like '%:%' order by event_id limit ${most}) union all
-    (select subscriber, created_at
-      from outbox_new join jsonb_to_recordset(${told}::text::jsonb) as told (event text, subscriber text) on event = name
+    (select told.name, created_at from outbox_new, jsonb_to_recordset(subscribers) as told (name text)
       order by serial limit ${most})`
 }

@@ -1,10 +1,15 @@
 import { type Database, sql, type Transaction } from '../../kit/tables.ts'
-import { firstIdOf } from './outbox.ts'
+import { firstIdOf, type Subscriber } from './outbox.ts'
 import { isOutside } from './outside/outside.ts'
-import type { Subscribed } from './sequence.ts'
 
 /** Keys whose history is delivered in one transaction; relays wait for it. */
 const KEYS = 100
+
+/** An event, and one that is told of it. */
+export interface Subscribed {
+  readonly event: string
+  readonly subscriber: Subscriber
+}
 
 /**
  * Delivers events of the outbox to one subscriber once more: those since a moment, in the order of each key, after

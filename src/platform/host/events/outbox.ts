@@ -8,16 +8,31 @@ import { type Span, spanBelow } from '../tracing/tracer.ts'
 import { type Delivery, type DeliveryId, deliveryOf } from './delivery.ts'
 import { LONGEST } from './unreadable.ts'
 
+/** A module or a system outside that is told of an event. */
+export interface Subscriber {
+  readonly name: string
+  /** It need not have handled the earlier events of the key. */
+  readonly unordered?: boolean
+  /** When it is new, it is given the event's history first. */
+  readonly replay?: boolean
+}
+
 /**
  * Records an event in the publisher's transaction, in one statement. Until that ends, nobody else publishes for the same key:
  * so `serial` has the events of a key in the order of their commits. A relay gives them numbers and deliveries (sequence.ts).
  *
  * @throws {BadInput} when the data does not have the event's shape, or its key is longer than 500 characters
  */
-export async function publish(tx: Transaction, event: ContractEvent, data: unknown): Promise<void> {
+export async function publish(
+  tx: Transaction,
+  event: ContractEvent,
+  data: unknown,
+  subscribers: readonly Subscriber[],
+): Promise<void> {
   const key = keyIn(event, data)
   await inSpan(event, (span) =>
-    tx.execute(sql`with locked as materialized (select ${lock(event, key)}) ${record(event, key, data, span)}`),
+    tx.execute(sql`
+      with locked as materialized (select ${lock(event, key)}) ${record(event, key, data, subscribers, span)}`),
   )
 }
 
@@ -33,12 +48,13 @@ export async function publishWith(
   write: SQLWrapper,
   event: ContractEvent,
   data: unknown,
+  subscribers: readonly Subscriber[],
 ): Promise<Record<string, unknown>[]> {
   const key = keyIn(event, data)
   return inSpan(event, (span) =>
     db.execute(sql`with written as (${write.getSQL()}),
       locked as materialized (select ${lock(event, key)} from written limit 1),
-      recorded as (${record(event, key, data, span)})
+      recorded as (${record(event, key, data, subscribers, span)})
       select * from written`),
   )
 }
@@ -57,11 +73,17 @@ const lock = ({ module }: ContractEvent, key: string) =>
   sql`pg_advisory_xact_lock(hashtextextended(${`${module} ${key}`}, 1))`
 
 /** `serial` is drawn once the lock is held. */
-function record(event: ContractEvent, key: string, data: unknown, span: Span | undefined) {
+function record(
+  event: ContractEvent,
+  key: string,
+  data: unknown,
+  subscribers: readonly Subscriber[],
+  span: Span | undefined,
+) {
   const context = RequestContext.current()
-  return sql`insert into outbox_new (id, name, version, key, data, request_id, traceparent)
+  return sql`insert into outbox_new (id, name, version, key, data, request_id, traceparent, subscribers)
     select ${newId()}::uuid, ${event.name}, ${event.version}, ${key}, ${JSON.stringify(data)}::jsonb,
-      ${context?.requestId ?? null}, ${span?.traceparent ?? context?.traceparent ?? null}
+      ${context?.requestId ?? null}, ${span?.traceparent ?? context?.traceparent ?? null}, ${JSON.stringify(subscribers)}::jsonb
     from locked`
 }
 

@@ -4,7 +4,7 @@ import { Sweep } from '../sweep.ts'
 import { spanBelow } from '../tracing/tracer.ts'
 import type { Message, Transport } from './delivery.ts'
 import { type Due, putOff, takeDue } from './outbox.ts'
-import { type Subscribed, sequencer } from './sequence.ts'
+import { sequence } from './sequence.ts'
 
 /** Deliveries taken at a time. */
 const BATCH = 500
@@ -33,24 +33,16 @@ export interface Relay {
 /**
  * Runs in every process that hosts the module.
  *
- * @param options.subscribed who is told of which event
  * @param options.onOutside there is something new for systems outside
  */
 export function createRelay(
   module: string,
-  options: {
-    db: Sql
-    transport: Transport
-    log: FastifyBaseLogger
-    subscribed: readonly Subscribed[]
-    onOutside?: () => void
-  },
+  options: { db: Sql; transport: Transport; log: FastifyBaseLogger; onOutside?: () => void },
 ): Relay {
-  const { db, transport, log, subscribed, onOutside } = options
+  const { db, transport, log, onOutside } = options
   const taking = { limit: BATCH, seconds: CONFIRMATION_DEADLINE }
-  const sequence = sequencer(db, module, subscribed, taking)
   const takeNew = async (isBehind: boolean) => {
-    const { events, due, outside } = await sequence(isBehind)
+    const { events, due, outside } = await sequence(db, module, { ...taking, isBehind })
     if (outside) onOutside?.()
     return { due, more: events === BATCH }
   }

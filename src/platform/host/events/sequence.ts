@@ -1,21 +1,6 @@
 import type { Sql } from 'postgres'
 import { type Due, dueOf } from './outbox.ts'
 
-/** A module or a system outside that is told of an event. */
-export interface Subscriber {
-  readonly name: string
-  /** It need not have handled the earlier events of the key. */
-  readonly unordered?: boolean
-  /** When it is new, it is given the event's history first. */
-  readonly replay?: boolean
-}
-
-/** An event, and one that is told of it. */
-export interface Subscribed {
-  readonly event: string
-  readonly subscriber: Subscriber
-}
-
 /** New events that have been given their places. */
 export interface Sequenced {
   /** How many. */
@@ -31,26 +16,18 @@ export interface Sequenced {
  * it, and a delivery for each subscriber. Those to modules are taken with it, for `seconds`. One statement; of several at the
  * same time one waits for the other, because whoever passed over an event would number the next one of its key first.
  *
- * @param isBehind there are so many that a plan of its own pays
- *
- * @example
- * const sequence = sequencer(sql, 'users', subscribed, { limit: 500, seconds: 30 })
- * const { due } = await sequence()
+ * @param options.isBehind there are so many that a plan of its own pays
  */
-export function sequencer(
+export async function sequence(
   db: Sql,
   module: string,
-  subscribed: readonly Subscribed[],
-  taking: { limit: number; seconds: number },
-): (isBehind?: boolean) => Promise<Sequenced> {
-  const statement = statementOf(subscribed, taking)
-  return async (isBehind = false) => {
-    const rows = await db.unsafe(statement, [], { prepare: !isBehind, simple: false } as object)
-    return {
-      events: new Set(rows.map(({ id }) => id)).size,
-      due: rows.filter(({ attempts }) => attempts === 1).map((row) => dueOf(module, row)),
-      outside: rows.some(({ attempts }) => attempts === 0),
-    }
+  { limit, seconds, isBehind = false }: { limit: number; seconds: number; isBehind?: boolean },
+): Promise<Sequenced> {
+  const rows = await db.unsafe(statement(limit, seconds), [], { prepare: !isBehind, simple: false } as object)
+  return {
+    events: new Set(rows.map(({ id }) => id)).size,
+    due: rows.filter(({ attempts }) => attempts === 1).map((row) => dueOf(module, row)),
+    outside: rows.some(({ attempts }) => attempts === 0),
   }
 }
 
@@ -59,12 +36,7 @@ export function sequencer(
  * is planned for a table that is empty, as this one is most of the time. So it has full joins where inner ones would do: these
  * can be no nested loops.
  */
-function statementOf(
-  subscribed: readonly Subscribed[],
-  { limit, seconds }: { limit: number; seconds: number },
-): string {
-  const told = subscribed.map(({ event, subscriber: { name, unordered = false } }) => ({ event, name, unordered }))
-  return `
+const statement = (limit: number, seconds: number): string => `
     with new as (
       delete from outbox_new where serial = any (array (
         select serial from outbox_new order by serial limit ${limit} for update))
@@ -72,10 +44,10 @@ function statementOf(
     ), nth as materialized (
       select *, row_number() over (partition by key order by serial) as n, count(*) over (partition by key) from new
     ), told as materialized (
-      select id, key, n, count, subscriber.name as subscriber, unordered,
-        lag(n) over (partition by key, subscriber.name, unordered order by n) as previous
-      from nth join jsonb_to_recordset(${quoted(JSON.stringify(told))}) as subscriber (event text, name text, unordered boolean)
-        on event = nth.name
+      select id, key, n, count, subscriber, unordered, lag(n) over (partition by key, subscriber, unordered order by n) as previous
+      from (
+        select id, key, n, count, one.name as subscriber, coalesce(one.unordered, false) as unordered
+        from nth, jsonb_to_recordset(subscribers) as one (name text, unordered boolean)) as each
     ), sent as (
       select key, jsonb_object_agg(subscriber, n) as sent
       from (select key, subscriber, max(n) as n from told where not unordered group by key, subscriber) as last
@@ -108,6 +80,3 @@ function statementOf(
       to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at
     from numbered full join deliveries on event_id = id
     order by id, place`
-}
-
-const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`

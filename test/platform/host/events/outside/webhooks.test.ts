@@ -13,7 +13,7 @@ import { notAccepted, takeDueTo } from '../../../../../src/platform/host/events/
 import { OutsideRelay } from '../../../../../src/platform/host/events/outside/outside-relay.ts'
 import { webhook } from '../../../../../src/platform/host/events/outside/webhook.ts'
 import { readWebhooks } from '../../../../../src/platform/host/events/outside/webhook-rules.ts'
-import { sequencer } from '../../../../../src/platform/host/events/sequence.ts'
+import { sequence } from '../../../../../src/platform/host/events/sequence.ts'
 import { startEndpoint } from '../../../../support/endpoint.ts'
 import { eventHost, eventMigrations } from '../../../../support/event-host.ts'
 import { freshState } from '../../../../support/topology.ts'
@@ -52,9 +52,9 @@ const publishTo = (subscriber: string, data: { key: string; n: number }) =>
   sql.begin(async (tx) => {
     await tx`set local search_path = alpha`
     await tx`
-      insert into outbox_new (id, name, version, key, data) values (uuidv7(), 'thing.happened', 1, ${data.key}, ${tx.json(data)})`
-    const subscribed = [{ event: 'thing.happened', subscriber: { name: subscriber } }]
-    await sequencer(tx as unknown as postgres.Sql, 'alpha', subscribed, { limit: 1, seconds: 60 })()
+      insert into outbox_new (id, name, version, key, data, subscribers)
+      values (uuidv7(), 'thing.happened', 1, ${data.key}, ${tx.json(data)}, ${tx.json([{ name: subscriber }])})`
+    await sequence(tx as unknown as postgres.Sql, 'alpha', { limit: 1, seconds: 60 })
   })
 
 t.test('an event is posted as a CloudEvent, signed by Standard Webhooks, to those who want it', async (t) => {
