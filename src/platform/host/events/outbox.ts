@@ -1,8 +1,9 @@
 import type { Fragment, Row, Sql } from 'postgres'
 import type { ContractEvent } from '../../kit/contract.ts'
 import { BadInput } from '../../kit/errors.ts'
-import { type Database, newId, type SQLWrapper, sql, type Transaction } from '../../kit/tables.ts'
+import { type Database, newId, type SQLWrapper, type Transaction } from '../../kit/tables.ts'
 import { codecOf } from '../codec.ts'
+import { readyMade } from '../data/ready-made.ts'
 import { RequestContext } from '../request-context.ts'
 import { type Span, spanBelow } from '../tracing/tracer.ts'
 import { type Delivery, type DeliveryId, deliveryOf } from './delivery.ts'
@@ -31,8 +32,7 @@ export async function publish(
 ): Promise<void> {
   const key = keyIn(event, data)
   await inSpan(event, (span) =>
-    tx.execute(sql`
-      with locked as materialized (select ${lock(event, key)}) ${record(event, key, data, subscribers, span)}`),
+    tx.execute(readyMade(() => ({ sql: record(0), params: rowOf(event, key, data, subscribers, span) }))),
   )
 }
 
@@ -52,10 +52,16 @@ export async function publishWith(
 ): Promise<Record<string, unknown>[]> {
   const key = keyIn(event, data)
   return inSpan(event, (span) =>
-    db.execute(sql`with written as (${write.getSQL()}),
-      locked as materialized (select ${lock(event, key)} from written limit 1),
-      recorded as (${record(event, key, data, subscribers, span)})
-      select * from written`),
+    db.execute(
+      readyMade((config) => {
+        const { sql, params } = write.getSQL().toQuery(config)
+        const recorded = record(params.length, 'from (select from written limit 1) as one')
+        return {
+          sql: `with written as (${sql}), recorded as (${recorded}) select * from written`,
+          params: [...params, ...rowOf(event, key, data, subscribers, span)],
+        }
+      }),
+    ),
   )
 }
 
@@ -68,23 +74,32 @@ function keyIn(event: ContractEvent, data: unknown): string {
   return key
 }
 
-/** Another number than that of the locks of inboxes, which may be in the same database. */
-const lock = ({ module }: ContractEvent, key: string) =>
-  sql`pg_advisory_xact_lock(hashtextextended(${`${module} ${key}`}, 1))`
+/**
+ * In words of SQL. `serial` is drawn once the lock on the key is held; it has another number than that of the locks of inboxes.
+ *
+ * @param before how many parameters the statement has before those of {@link rowOf}
+ */
+const record = (before: number, from = ''): string => {
+  const [id, name, version, key, data, requestId, traceparent, subscribers] = COLUMNS.map(
+    (_, i) => `$${before + i + 1}`,
+  )
+  return `insert into outbox_new (${COLUMNS.join(', ')})
+    select ${id}::uuid, ${name}, ${version}, ${key}::text, ${data}::jsonb, ${requestId}, ${traceparent}, ${subscribers}::jsonb ${from}
+    where pg_advisory_xact_lock(hashtextextended(concat_ws(' ', current_schema(), ${key}), 1)) is not null`
+}
+const COLUMNS = ['id', 'name', 'version', 'key', 'data', 'request_id', 'traceparent', 'subscribers'] as const
 
-/** `serial` is drawn once the lock is held. */
-function record(
+function rowOf(
   event: ContractEvent,
   key: string,
   data: unknown,
   subscribers: readonly Subscriber[],
   span: Span | undefined,
-) {
+): unknown[] {
   const context = RequestContext.current()
-  return sql`insert into outbox_new (id, name, version, key, data, request_id, traceparent, subscribers)
-    select ${newId()}::uuid, ${event.name}, ${event.version}, ${key}, ${JSON.stringify(data)}::jsonb,
-      ${context?.requestId ?? null}, ${span?.traceparent ?? context?.traceparent ?? null}, ${JSON.stringify(subscribers)}::jsonb
-    from locked`
+  const traceparent = span?.traceparent ?? context?.traceparent ?? null
+  const [values, told] = [JSON.stringify(data), JSON.stringify(subscribers)]
+  return [newId(), event.name, event.version, key, values, context?.requestId ?? null, traceparent, told]
 }
 
 /** The events that are kept belong to the span in which they were written. */
