@@ -13,10 +13,9 @@ import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import type { PoolStats } from './data/pool-stats.ts'
 import { checkPooler } from './data/pooler.ts'
 import type { Replica } from './data/replica.ts'
-import { deadEvents, discard, redrive } from './events/dead-events.ts'
 import type { Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
-import type { DeadEventsOf, HandledEventsOf } from './events/events-task.ts'
+import type { HandledEventsOf, StuckEventsOf } from './events/events-task.ts'
 import { giveHistory, replay } from './events/history.ts'
 import { pruneDone } from './events/inbox.ts'
 import { confirm, prune, publish, publishWith } from './events/outbox.ts'
@@ -27,6 +26,7 @@ import { OutsideRelay } from './events/outside/outside-relay.ts'
 import { readMessage } from './events/read-message.ts'
 import { createRelay, type Relay } from './events/relay.ts'
 import type { Subscribed } from './events/sequence.ts'
+import { discard, redrive, stuckEvents } from './events/stuck-events.ts'
 import { Subscriber } from './events/subscriber.ts'
 import { keepUnreadable } from './events/unreadable.ts'
 import { healthContract } from './health.ts'
@@ -198,7 +198,7 @@ export class RunningModule {
     const { db } = this.#database
     return {
       name: this.manifest.contract.name,
-      deadEvents: (options) => deadEvents(db, options),
+      stuckEvents: (options) => stuckEvents(db, options),
       redrive: (id) => redrive(db, id),
       discard: async (id) => {
         const given = await discard(db, id)
@@ -214,7 +214,7 @@ export class RunningModule {
   }
 
   /** What operators can do about its events that systems outside have not accepted. */
-  get deadDeliveries(): DeadEventsOf[] {
+  get deadDeliveries(): StuckEventsOf[] {
     const { name } = this.manifest.contract
     return this.#outside.map(({ outside }) => deadDeliveries(this.#database.sql, name, outside.name))
   }

@@ -10,7 +10,18 @@ import { RequestContext, requestIdOf } from '../request-context.ts'
 import type { Delivery, DeliveryId, Transport } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
 import { failureOf } from './failure.ts'
-import { forget, keep, keepFailed, nextOf, putBack, type Turns, takeDue, takeTurns, type Waiting } from './inbox.ts'
+import {
+  forget,
+  isPast,
+  keep,
+  keepFailed,
+  nextOf,
+  putBack,
+  type Turns,
+  takeDue,
+  takeTurns,
+  type Waiting,
+} from './inbox.ts'
 import { isOutside } from './outside/outside.ts'
 import { readEvent, reads } from './read-event.ts'
 
@@ -21,7 +32,7 @@ const HANDLER_TIMEOUT = 30_000
 /** How often an event is tried before it is dead: over four minutes or more. */
 const ATTEMPTS = 10
 /** An event that no handler here knows is looked at once a minute, without end. */
-const UNKNOWN = { seconds: 60, counts: false }
+const UNKNOWN = { seconds: 60, parked: true } as const
 /** Events handled in one transaction at most, and taken from the inbox at a time. */
 const BATCH = 200
 /** How long the handlers of one transaction should take and may take together, in milliseconds. */
@@ -33,6 +44,7 @@ const MEMORY = 0.9
 /** Confirmations are gathered for this long, in milliseconds; a lost one only has its event delivered once more. */
 const CONFIRMATION_DELAY = 20
 
+type Next = Parameters<typeof keepFailed>[3]
 type Known = { event: ContractEvent; handle: Handle; milliseconds: number }
 
 /** An event that a handler here can take. */
@@ -172,16 +184,23 @@ export class Subscriber {
       if (!known) {
         const error = new Error(`The module "${this.#module}" has no handler for ${keyOf(delivery)}.`)
         // A process of the next version may know it; what comes from outside may be garbage, and nobody sends it again.
-        await this.#fail(one, error, isOutside(delivery.publisher) ? 'never' : UNKNOWN)
+        await this.#refuse(one, error, isOutside(delivery.publisher) ? 'never' : UNKNOWN)
         continue
       }
       try {
         sound.push({ ...one, known, event: readEvent(known.event, delivery) })
       } catch (error) {
-        await this.#fail(one, error as Error, 'never')
+        await this.#refuse(one, error as Error, 'never')
       }
     }
     return sound
+  }
+
+  /** One that was given up may be delivered once more: its publisher has not heard of it. */
+  async #refuse(one: Waiting, error: Error, next: Next): Promise<void> {
+    if (isOutside(one.delivery.publisher) || !(await isPast(this.#db, one))) return this.#fail(one, error, next)
+    await forget(this.#db, [one])
+    this.confirm(one.delivery)
   }
 
   /** The handler of the same version, else of the first later one that reads it. */
@@ -278,7 +297,7 @@ export class Subscriber {
     } catch (error) {
       this.stats.get(delivery.name)!.failed++
       const attempts = one.attempts + 1
-      const pause = { seconds: pauseAfter(attempts), counts: true }
+      const pause = { seconds: pauseAfter(attempts) }
       await this.#fail(one, error as Error, attempts >= this.#attempts ? 'never' : pause)
       return { mine: [], past: [], later: [] }
     } finally {
@@ -332,7 +351,7 @@ export class Subscriber {
     }
   }
 
-  async #fail({ delivery, attempts }: Waiting, error: Error, next: Parameters<typeof keepFailed>[3]): Promise<void> {
+  async #fail({ delivery, attempts }: Waiting, error: Error, next: Next): Promise<void> {
     await keepFailed(this.#db, delivery, failureOf(error), next)
     const about = { err: error, event: delivery.id, name: delivery.name, key: delivery.key, attempt: attempts + 1 }
     if (next === 'never') this.#log.error(about, 'an event is dead, and holds back its key: see `seam events`')

@@ -1,14 +1,14 @@
 import type { Sql } from 'postgres'
-import type { DeadEvent } from '../dead-events.ts'
 import { deliveryOf } from '../delivery.ts'
-import type { DeadEventsOf } from '../events-task.ts'
+import type { StuckEventsOf } from '../events-task.ts'
+import type { StuckEvent } from '../stuck-events.ts'
 
 /** What operators can do about the events of a module that a system outside has not accepted. */
-export function deadDeliveries(db: Sql, module: string, subscriber: string): DeadEventsOf {
+export function deadDeliveries(db: Sql, module: string, subscriber: string): StuckEventsOf {
   const chosen = (id: string | undefined) => (id === undefined ? db`` : db`and event_id = ${id}::uuid`)
   return {
     name: subscriber,
-    async deadEvents({ limit, id }) {
+    async stuckEvents({ limit, id }) {
       const rows = await db`
         select d.attempts, d.place, d.after, d.errors::text, event.id, event.name, event.version, event.key, event.sequence,
           event.data::text, event.request_id, event.traceparent,
@@ -21,8 +21,10 @@ export function deadDeliveries(db: Sql, module: string, subscriber: string): Dea
         where d.subscriber = ${subscriber} and d.dead_at is not null and d.confirmed_at is null ${chosen(id)}
         order by d.dead_at, d.event_id limit ${limit}`
       return rows.map(
-        (row): DeadEvent => ({
+        (row): StuckEvent => ({
           delivery: deliveryOf(module, row),
+          state: 'dead',
+          since: row.dead_at,
           attempts: row.attempts,
           errors: JSON.parse(row.errors),
           deadAt: row.dead_at,

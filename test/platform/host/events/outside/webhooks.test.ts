@@ -111,7 +111,7 @@ t.test('what is refused is tried again in order of its key, and is dead when att
   t.match(await task.run(['redrive', id]), /is tried again/)
   await confirmed('bad', 4)
   t.same(numbers('bad'), [1, 2, 2, 2, 4, 2, 3])
-  t.equal(await task.run(['list']), 'No event is dead.')
+  t.equal(await task.run(['list']), 'No event is dead or parked.')
 })
 
 t.test('one that is given up makes way for the next of its key', async (t) => {
@@ -120,7 +120,7 @@ t.test('one that is given up makes way for the next of its key', async (t) => {
   await host.publish('k', 6)
   const dead = host.deadDeliveries('webhook:bad')
   const [event] = await until('a dead one', async () => {
-    const all = await dead.deadEvents({ limit: 10 })
+    const all = await dead.stuckEvents({ limit: 10 })
     return all.length > 0 && all
   })
   t.equal(await dead.discard(event!.delivery.id), true)
