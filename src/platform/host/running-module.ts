@@ -13,7 +13,7 @@ import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import type { PoolStats } from './data/pool-stats.ts'
 import { checkPooler } from './data/pooler.ts'
 import type { Replica } from './data/replica.ts'
-import type { Receiver, Transport } from './events/delivery.ts'
+import type { Delivery, Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
 import type { HandledEventsOf, StuckEventsOf } from './events/events-task.ts'
 import { giveHistory, replay } from './events/history.ts'
@@ -118,6 +118,7 @@ export class RunningModule {
       db: this.#database.db,
       transport: around.transport,
       log,
+      modules: new Set(around.placement.all.map(({ contract }) => contract.name)),
       attempts: around.eventAttempts,
     })
     // Also those that the module does not handle itself.
@@ -258,10 +259,13 @@ export class RunningModule {
   }
 
   async #receive(message: unknown): Promise<void> {
-    const { events, confirmation, garbage } = readMessage(this.manifest.contract.name, message)
+    const { name } = this.manifest.contract
+    const isForged = (event: Delivery) => this.#subscriber.isForged(event)
+    const { events, confirmation, garbage } = readMessage(name, message, isForged)
     if (events.length > 0) await this.#subscriber.receive(events)
     if (confirmation) await confirm(this.#database.sql, confirmation.subscriber, confirmation.deliveries)
-    if (garbage) await keepUnreadable(garbage.event, garbage.fault, { db: this.#database.db, log: this.#log })
+    for (const { event, fault } of garbage)
+      await keepUnreadable(event, fault, { db: this.#database.db, log: this.#log })
   }
 
   get #running(): Sweep[] {

@@ -69,6 +69,7 @@ export class Subscriber {
   readonly #db: Database
   readonly #transport: Transport
   readonly #log: FastifyBaseLogger
+  readonly #modules: ReadonlySet<string>
   readonly #attempts: number
   readonly #handlers = new Map<string, Known>()
   /** By the name of the event. */
@@ -78,12 +79,22 @@ export class Subscriber {
   #timer: NodeJS.Timeout | undefined
   #flushing = Promise.resolve()
 
-  /** @param options.attempts how often an event is tried before it is dead */
+  /**
+   * @param options.modules all that there are, wherever they run
+   * @param options.attempts how often an event is tried before it is dead
+   */
   constructor(
     module: string,
-    options: { db: Database; transport: Transport; log: FastifyBaseLogger; attempts?: number | undefined },
+    options: {
+      db: Database
+      transport: Transport
+      log: FastifyBaseLogger
+      modules: ReadonlySet<string>
+      attempts?: number | undefined
+    },
   ) {
     this.#module = module
+    this.#modules = options.modules
     this.#attempts = options.attempts ?? ATTEMPTS
     this.#db = options.db
     this.#transport = options.transport
@@ -93,6 +104,14 @@ export class Subscriber {
   on(event: ContractEvent, handle: Handle): void {
     this.#handlers.set(keyOf(event), { event, handle, milliseconds: 0 })
     this.stats.set(event.name, { handled: 0, failed: 0, milliseconds: 0, lag: new Durations() })
+  }
+
+  /**
+   * Whether an event is of a kind that is known here, and yet of no module. Of a kind that is not known, it may be of a module
+   * that the next release adds.
+   */
+  isForged(delivery: Delivery): boolean {
+    return !this.#modules.has(delivery.publisher) && this.#handlerOf(delivery) !== undefined
   }
 
   /**
@@ -122,8 +141,8 @@ export class Subscriber {
 
   /** Tells the publisher that an event needs no more attention. */
   confirm({ publisher, id, place }: Pick<Delivery, 'publisher' | 'id' | 'place'>): void {
-    // A queue of somebody else's has been told already.
-    if (isOutside(publisher)) return
+    // A system outside has been told already, and a queue that is of no module would be read by nobody.
+    if (!this.#modules.has(publisher)) return
     const deliveries = this.#confirmed.get(publisher)
     if (deliveries) deliveries.push({ id, place })
     else this.#confirmed.set(publisher, [{ id, place }])

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { createPostgresBackend, Queue, withBackend } from 'bullmq'
@@ -6,7 +7,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
 import postgres, { type Sql } from 'postgres'
 import type { Test } from 'tap'
-import { deliveryOf } from '../../../../src/platform/host/events/delivery.ts'
+import { type Delivery, deliveryOf } from '../../../../src/platform/host/events/delivery.ts'
 import { eventsTask } from '../../../../src/platform/host/events/events-task.ts'
 import { sequencer } from '../../../../src/platform/host/events/sequence.ts'
 import { discard, redrive, stuckEvents } from '../../../../src/platform/host/events/stuck-events.ts'
@@ -781,6 +782,46 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
       t.same([...(await system.sql`select * from beta.inbox`)], [])
     },
   )
+
+  t.test('an event that is said to be of a module that there is not is kept, and nobody is told of it', async (t) => {
+    const system = await start(t)
+    const host = await system.host({ hosted: ['alpha', 'beta'] })
+    const event = (publisher: string, n: number, version = 1): Delivery => ({
+      ...{
+        id: randomUUID(),
+        publisher,
+        name: 'thing.happened',
+        version,
+        key: `k${n}`,
+        sequence: 1,
+        place: 1,
+        after: 0,
+      },
+      ...{ occurredAt: new Date().toISOString(), data: { key: `k${n}`, n }, requestId: null, traceparent: null },
+    })
+    const events = [event('nobody', 1), event('alpha', 2), event('next', 3, 2)]
+    const jobs = system.queueOf('beta')
+    t.teardown(() => jobs.close())
+    await jobs.add('job', { kind: 'events', events })
+    const { db } = host.module('beta')
+    const [forged, unknown, ...others] = await until('those that are kept', async () => {
+      const all = await stuckEvents(db, { limit: 10 })
+      return all.length >= 2 && all
+    })
+    t.same(others, [])
+    t.match(forged, { state: 'dead', delivery: { publisher: 'queue:beta', name: 'unreadable', after: null } })
+    t.match(forged!.errors, [
+      { message: 'It says that "nobody" has published thing.happened v1, but there is no such module.' },
+    ])
+    t.same(JSON.parse((forged!.delivery.data as { unreadable: string }).unreadable).events, [events[0]])
+    t.match(unknown, { state: 'parked', delivery: { publisher: 'next' } }, 'a release may add one')
+    await until('the effect of the sound one', async () => (await system.effects('beta')).length === 1)
+    for (const { delivery } of [forged!, unknown!]) await host.handledEventsOf('beta').discard(delivery.id)
+    t.same([...(await system.sql`select * from beta.inbox`)], [])
+    t.match([...(await system.effects('beta'))], [{ n: 2 }])
+    const queues = ['nobody', 'next'].map((name) => host.transport.waiting(name))
+    t.same(await Promise.all(queues), [0, 0])
+  })
 
   t.test('an unconfirmed delivery is sent again after its deadline, and has no second effect', async (t) => {
     const system = await start(t)

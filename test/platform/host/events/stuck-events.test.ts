@@ -28,6 +28,7 @@ const beta = new Subscriber('beta', {
   db,
   transport,
   log: pino({ level: 'silent' }),
+  modules: new Set(['alpha']),
   attempts: 1,
 })
 beta.on(alpha.events.happened, async ({ key, data }) => {
@@ -125,4 +126,10 @@ t.test('what was kept while it was given up is found at the next look', async (t
   await look()
   t.same(await stuck(event.id), [])
   t.ok((await confirmed()).some(({ id }) => id === event.id))
+})
+
+t.test('no queue is opened for a publisher that is no module', async (t) => {
+  beta.confirm(nth(1, 'forged', { publisher: 'nobody' }))
+  await beta.flush()
+  t.same(new Set(sent.map(({ to }) => to)), new Set(['alpha']))
 })

@@ -27,7 +27,7 @@ t.teardown(async () => {
 
 const subscriber = (handle: (key: string) => Promise<void>) => {
   const transport = { send: async () => {} } as unknown as Transport
-  const made = new Subscriber('beta', { db, transport, log: pino({ level: 'silent' }) })
+  const made = new Subscriber('beta', { db, transport, log: pino({ level: 'silent' }), modules: new Set(['alpha']) })
   made.on(alpha.events.happened, ({ key }) => handle(key))
   return made
 }
