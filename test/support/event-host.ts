@@ -7,7 +7,7 @@ import pino from 'pino'
 import { Type } from 'typebox'
 import type { Transport } from '../../src/platform/host/events/delivery.ts'
 import type { EventsOf } from '../../src/platform/host/events/event-metrics.ts'
-import type { DeadEventsOf, HandledEventsOf } from '../../src/platform/host/events/events-task.ts'
+import type { HandledEventsOf, StuckEventsOf } from '../../src/platform/host/events/events-task.ts'
 import type { Outside } from '../../src/platform/host/events/outside/outside.ts'
 import { place } from '../../src/platform/host/placement.ts'
 import { Procedures } from '../../src/platform/host/rpc/procedures.ts'
@@ -75,7 +75,7 @@ export interface EventHost {
   /** What operators can do about the events that a module could not handle. */
   handledEventsOf(name: string): HandledEventsOf
   /** What operators can do about the events of `alpha` that a system outside has not accepted. */
-  deadDeliveries(subscriber: string): DeadEventsOf
+  deadDeliveries(subscriber: string): StuckEventsOf
   /** What metrics say of a module's events. */
   eventsOf(name: string): EventsOf
   /** Publishes in a transaction of its own, and resolves after the commit. */

@@ -13,10 +13,9 @@ import { type ModuleDatabase, openModuleDatabase } from './data/databases.ts'
 import type { PoolStats } from './data/pool-stats.ts'
 import { checkPooler } from './data/pooler.ts'
 import type { Replica } from './data/replica.ts'
-import { deadEvents, discard, redrive } from './events/dead-events.ts'
-import type { Receiver, Transport } from './events/delivery.ts'
+import type { Delivery, Receiver, Transport } from './events/delivery.ts'
 import type { EventsOf } from './events/event-metrics.ts'
-import type { DeadEventsOf, HandledEventsOf } from './events/events-task.ts'
+import type { HandledEventsOf, StuckEventsOf } from './events/events-task.ts'
 import { giveHistory, replay, type Subscribed } from './events/history.ts'
 import { pruneDone } from './events/inbox.ts'
 import { confirm, prune, publish, publishWith } from './events/outbox.ts'
@@ -26,6 +25,7 @@ import type { Outside } from './events/outside/outside.ts'
 import { OutsideRelay } from './events/outside/outside-relay.ts'
 import { readMessage } from './events/read-message.ts'
 import { createRelay, type Relay } from './events/relay.ts'
+import { discard, redrive, stuckEvents } from './events/stuck-events.ts'
 import { Subscriber } from './events/subscriber.ts'
 import { keepUnreadable } from './events/unreadable.ts'
 import { healthContract } from './health.ts'
@@ -117,6 +117,7 @@ export class RunningModule {
       db: this.#database.db,
       transport: around.transport,
       log,
+      modules: new Set(around.placement.all.map(({ contract }) => contract.name)),
       attempts: around.eventAttempts,
     })
     // Also those that the module does not handle itself.
@@ -191,7 +192,7 @@ export class RunningModule {
     const { db } = this.#database
     return {
       name: this.manifest.contract.name,
-      deadEvents: (options) => deadEvents(db, options),
+      stuckEvents: (options) => stuckEvents(db, options),
       redrive: (id) => redrive(db, id),
       discard: async (id) => {
         const given = await discard(db, id)
@@ -207,7 +208,7 @@ export class RunningModule {
   }
 
   /** What operators can do about its events that systems outside have not accepted. */
-  get deadDeliveries(): DeadEventsOf[] {
+  get deadDeliveries(): StuckEventsOf[] {
     const { name } = this.manifest.contract
     return this.#outside.map(({ outside }) => deadDeliveries(this.#database.sql, name, outside.name))
   }
@@ -251,10 +252,13 @@ export class RunningModule {
   }
 
   async #receive(message: unknown): Promise<void> {
-    const { events, confirmation, garbage } = readMessage(this.manifest.contract.name, message)
+    const { name } = this.manifest.contract
+    const isForged = (event: Delivery) => this.#subscriber.isForged(event)
+    const { events, confirmation, garbage } = readMessage(name, message, isForged)
     if (events.length > 0) await this.#subscriber.receive(events)
     if (confirmation) await confirm(this.#database.sql, confirmation.subscriber, confirmation.deliveries)
-    if (garbage) await keepUnreadable(garbage.event, garbage.fault, { db: this.#database.db, log: this.#log })
+    for (const { event, fault } of garbage)
+      await keepUnreadable(event, fault, { db: this.#database.db, log: this.#log })
   }
 
   /** The module's own events, each with those who are told of it. */

@@ -3,6 +3,7 @@ import { Counter, Gauge, type Registry } from 'prom-client'
 import { type Durations, exposeDurations } from '../ops/durations.ts'
 import { within } from '../within.ts'
 import type { Transport } from './delivery.ts'
+import { PARKED } from './inbox.ts'
 
 /** More than so many events are not counted one by one: whoever looks needs to know no more than that. */
 const MOST = 100_000
@@ -102,11 +103,9 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
     'Events in an inbox that are of a newer version than any process there knows, or of no known kind.',
     ['module'],
     async (gauge, { name, sql }) => {
-      // They have failed, which counts as no attempt.
       const [row] = await sql`
         select count(*)::int as count from (
-          select from inbox where dead_at is null and due_at is not null and attempts = 0 and errors <> '[]'
-          limit ${sql.unsafe(String(MOST))}) as parked`
+          select from inbox where ${sql.unsafe(PARKED)} limit ${sql.unsafe(String(MOST))}) as parked`
       gauge.set({ module: name }, row!.count)
     },
   )

@@ -1,18 +1,18 @@
 import { parseArgs } from 'node:util'
 import type { Task } from '../../kit/module.ts'
-import type { DeadEvent } from './dead-events.ts'
 import { isOutside } from './outside/outside.ts'
+import type { StuckEvent } from './stuck-events.ts'
 
 /** What can be done about the events that one subscriber could not handle: a module that is hosted here, or a system outside. */
-export interface DeadEventsOf {
+export interface StuckEventsOf {
   readonly name: string
-  deadEvents(options: { limit: number; id?: string | undefined }): Promise<DeadEvent[]>
+  stuckEvents(options: { limit: number; id?: string | undefined }): Promise<StuckEvent[]>
   redrive(id?: string): Promise<number>
   discard(id: string): Promise<boolean>
 }
 
 /** The same of a module, and what can be done about the events that it has published. */
-export interface HandledEventsOf extends DeadEventsOf {
+export interface HandledEventsOf extends StuckEventsOf {
   /**
    * Delivers what it has published since a moment (milliseconds since 1970) to a subscriber once more.
    *
@@ -28,10 +28,10 @@ const USAGE =
 const LISTED = 100
 
 /**
- * `npm run seam -- events list|show|redrive|discard`: what operators do about events whose handlers have failed too often.
+ * `npm run seam -- events list|show|redrive|discard`: what operators do about events whose handlers have failed too often, or that no handler knows.
  * It looks at the modules that `MODULES` places here. `events replay` has what these have published handled again.
  */
-export function eventsTask(modules: readonly (DeadEventsOf | HandledEventsOf)[]): Task {
+export function eventsTask(modules: readonly (StuckEventsOf | HandledEventsOf)[]): Task {
   return {
     name: 'events',
     usage: 'list|show|redrive|discard|replay …',
@@ -76,22 +76,24 @@ export function eventsTask(modules: readonly (DeadEventsOf | HandledEventsOf)[])
   }
 }
 
-async function list(modules: readonly DeadEventsOf[]): Promise<string> {
+async function list(modules: readonly StuckEventsOf[]): Promise<string> {
   const lines: string[] = []
-  for (const { name, deadEvents } of modules)
-    for (const { delivery, deadAt, attempts, errors, waiting } of await deadEvents({ limit: LISTED })) {
-      lines.push(`${delivery.id}  ${delivery.name} v${delivery.version} at ${name}, dead since ${deadAt}`)
+  for (const { name, stuckEvents } of modules)
+    for (const { delivery, state, since, attempts, errors, waiting } of await stuckEvents({ limit: LISTED })) {
+      const kind = `${delivery.name} v${delivery.version}`
+      const why = state === 'parked' ? `, as no process there knows ${kind}` : ''
+      lines.push(`${delivery.id}  ${kind} at ${name}, ${state} since ${since}${why}`)
       lines.push(`  key ${delivery.key}; ${attempts} attempts; ${waiting} later events wait; ${errors[0]?.message}`)
     }
-  return lines.length > 0 ? lines.join('\n') : 'No event is dead.'
+  return lines.length > 0 ? lines.join('\n') : 'No event is dead or parked.'
 }
 
-async function show(modules: readonly DeadEventsOf[], id: string): Promise<string> {
+async function show(modules: readonly StuckEventsOf[], id: string): Promise<string> {
   const found = await Promise.all(
-    modules.map(async ({ name, deadEvents }) => ({ name, dead: await deadEvents({ limit: 1, id }) })),
+    modules.map(async ({ name, stuckEvents }) => ({ name, stuck: await stuckEvents({ limit: 1, id }) })),
   )
-  const shown = found.flatMap(({ name, dead }) => dead.map((event) => ({ module: name, ...event })))
-  if (shown.length === 0) throw new Error(`No event ${id} is dead here (MODULES).`)
+  const shown = found.flatMap(({ name, stuck }) => stuck.map((event) => ({ module: name, ...event })))
+  if (shown.length === 0) throw new Error(`No event ${id} is dead or parked here (MODULES).`)
   return shown.map((event) => JSON.stringify(event, null, 2)).join('\n')
 }
 
@@ -114,12 +116,15 @@ async function replay(modules: readonly HandledEventsOf[], to: string, time: str
 }
 
 function done(id: string, what: string, count: number): string {
-  if (count === 0) throw new Error(`No event ${id} is dead here (MODULES).`)
+  if (count === 0) throw new Error(`No event ${id} is dead or parked here (MODULES).`)
   return `The event ${id} ${what}.`
 }
 
-/** One after the other: an id may be dead at several subscribers. */
-async function sum(modules: readonly DeadEventsOf[], work: (module: DeadEventsOf) => Promise<number>): Promise<number> {
+/** One after the other: an id may be stuck at several subscribers. */
+async function sum(
+  modules: readonly StuckEventsOf[],
+  work: (module: StuckEventsOf) => Promise<number>,
+): Promise<number> {
   let total = 0
   for (const module of modules) total += await work(module)
   return total

@@ -11,6 +11,8 @@ export interface Failure {
   at: string
   message: string
   stack: string
+  /** No handler knows the event, so it is parked: that counts as no attempt. */
+  parked?: true
 }
 
 /** As the log tells of it: also without people's addresses, and the values of a query. */

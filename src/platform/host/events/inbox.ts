@@ -9,6 +9,12 @@ export interface Turns<W extends Waiting = Waiting> {
   later: W[]
 }
 
+/**
+ * As a condition on `inbox`: no process that looked at the event knows its version or its kind. It is looked at again, without
+ * end.
+ */
+export const PARKED = "dead_at is null and due_at is not null and errors -> 0 ->> 'parked' = 'true'"
+
 /** An event that has arrived and has not taken effect. */
 export interface Waiting {
   delivery: Delivery
@@ -159,6 +165,17 @@ export async function putBack(db: Database, waiting: readonly Waiting[]): Promis
       for update of inbox skip locked)`)
 }
 
+/** Whether an event has had its turn: it has taken effect, or was given up. */
+export async function isPast(db: Database, { delivery }: Waiting): Promise<boolean> {
+  const { id, publisher, key, place, after } = delivery
+  const rows = await db.execute(
+    after !== null
+      ? sql`select from inbox_keys where publisher = ${publisher} and key = ${key} and last >= ${place}`
+      : sql`select from inbox_done where event_id = ${id}::uuid and place = ${place}`,
+  )
+  return rows.length > 0
+}
+
 /** Removes events that have taken effect. */
 export async function forget(db: Database, waiting: readonly Waiting[]): Promise<void> {
   if (waiting.length === 0) return
@@ -170,24 +187,26 @@ export async function forget(db: Database, waiting: readonly Waiting[]): Promise
 /**
  * Keeps an event that could not be handled, with what went wrong.
  *
- * @param next in how many seconds it is tried again; `never`: it is dead, and holds back its key until somebody decides
+ * @param next in how many seconds it is tried again; a parked one is only looked at then, which is no attempt. `never`: it is
+ * dead, and holds back its key until somebody decides
  */
 export async function keepFailed(
   db: Database,
   delivery: Delivery,
   failure: Failure,
-  next: { seconds: number; counts: boolean } | 'never',
+  next: { seconds: number; parked?: true } | 'never',
 ): Promise<void> {
   const { id, publisher, key, place, after } = delivery
   const [due, dead] =
     next === 'never'
       ? [sql`null`, sql`now()`]
       : [sql`now() + make_interval(secs => ${next.seconds})`, sql`null::timestamptz`]
-  const attempt = next === 'never' || next.counts ? 1 : 0
+  const parked = next !== 'never' && next.parked
+  const error: Failure = parked ? { ...failure, parked } : failure
   await db.execute(sql`
     insert into inbox as known (event_id, publisher, key, place, after, event, attempts, errors, due_at, dead_at)
     values (${id}::uuid, ${publisher}, ${key}, ${place}, ${after}, ${JSON.stringify(delivery)}::jsonb,
-      ${attempt}, jsonb_build_array(${JSON.stringify(failure)}::jsonb), ${due}, ${dead})
+      ${parked ? 0 : 1}, jsonb_build_array(${JSON.stringify(error)}::jsonb), ${due}, ${dead})
     on conflict (event_id, place) do update set attempts = known.attempts + excluded.attempts, due_at = excluded.due_at,
       dead_at = excluded.dead_at,
       errors = (select jsonb_agg(error) from (

@@ -11,23 +11,27 @@ const MODULE = /^[a-z][a-z0-9-]*$/
 interface Read {
   events: readonly Delivery[]
   confirmation: Confirmation | undefined
-  /** What of it is neither. */
-  garbage: { event: Delivery; fault: string } | undefined
+  /** What of it is neither, or is not to be believed. */
+  garbage: { event: Delivery; fault: string }[]
 }
 
 /**
  * Reads what was found in a module's queue, whoever put it there: the sound parts of it, and the rest as a dead event. Fields
  * that are not known are let pass, since a process of the next release may have added them.
+ *
+ * @param isForged whether nobody can have published an event that is well formed
  */
-export function readMessage(module: string, message: unknown): Read {
+export function readMessage(module: string, message: unknown, isForged: (event: Delivery) => boolean): Read {
   const { kind, events, confirmation } = record(message)
   const { subscriber, deliveries } = record(confirmation)
-  const read: Read = { events: [], confirmation: undefined, garbage: undefined }
-  const keep = (rest: unknown) => (read.garbage = garbageOf(module, rest))
+  const read: Read = { events: [], confirmation: undefined, garbage: [] }
+  const keep = (rest: unknown, fault?: string) => read.garbage.push(garbageOf(module, rest, fault))
   if (kind === 'events' && isList(events)) {
     const [sound, broken] = divide(events, isDelivery)
-    read.events = sound
+    const forged = sound.filter(isForged)
+    read.events = forged.length > 0 ? sound.filter((event) => !isForged(event)) : sound
     if (broken.length > 0) keep({ kind, events: broken })
+    if (forged.length > 0) keep({ kind, events: forged }, faultOfForged(forged))
   } else if (kind === 'confirmation' && isModule(subscriber) && isList(deliveries)) {
     const [sound, broken] = divide(deliveries, isDeliveryId)
     if (sound.length > 0) read.confirmation = { subscriber, deliveries: sound }
@@ -36,12 +40,21 @@ export function readMessage(module: string, message: unknown): Read {
   return read
 }
 
-function garbageOf(module: string, rest: unknown): Read['garbage'] {
+function faultOfForged(events: readonly Delivery[]): string {
+  const claims = events.map(({ publisher, name, version }) => `"${publisher}" has published ${name} v${version}`)
+  return `It says that ${[...new Set(claims)].join(' and ')}, but there is no such module.`
+}
+
+function garbageOf(
+  module: string,
+  rest: unknown,
+  fault = 'It is no message that modules send to each other.',
+): Read['garbage'][number] {
   const text = textOf(rest)
   const event = unreadable(`queue:${module}`, text)
-  if (text.length <= MOST) return { event, fault: 'It is no message that modules send to each other.' }
-  const fault = `It is no message that modules send to each other. It has ${text.length} characters; the first ${MOST} are kept.`
-  return { event: { ...event, data: { unreadable: text.slice(0, MOST).toWellFormed() } }, fault }
+  if (text.length <= MOST) return { event, fault }
+  const cut = `${fault} It has ${text.length} characters; the first ${MOST} are kept.`
+  return { event: { ...event, data: { unreadable: text.slice(0, MOST).toWellFormed() } }, fault: cut }
 }
 
 /** JSON, which has neither zero bytes nor halves of characters; what is nested too deep for it is cut off. */

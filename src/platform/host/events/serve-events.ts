@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from '../http/status-texts.ts'
-import type { DeadEventsOf } from './events-task.ts'
+import type { StuckEventsOf } from './events-task.ts'
 
 /** Events that one list shows of each module. */
 const LISTED = 100
@@ -10,12 +10,12 @@ const ONE = { params: { type: 'object', properties: { id: { type: 'string', patt
 type One = { Params: { id: string }; Querystring: { module?: string } }
 
 /**
- * What `npm run seam -- events` does, for programs, on the listener for operators: `GET /events` lists what is dead in the
- * modules that run here, `GET /events/:id` shows all of one, `POST /events/:id/redrive` and `POST /events/redrive` have one
+ * What `npm run seam -- events` does, for programs, on the listener for operators: `GET /events` lists what is dead or
+ * parked in the modules that run here, `GET /events/:id` shows all of one, `POST /events/:id/redrive` and `POST /events/redrive` have one
  * or all tried again, `DELETE /events/:id` gives one up. `?module=` looks at one module only. A browser's page is
  * refused. Faults are problems (RFC 9457). Where no module runs there is none of it.
  */
-export function serveEvents(server: FastifyInstance, modules: readonly DeadEventsOf[]): void {
+export function serveEvents(server: FastifyInstance, modules: readonly StuckEventsOf[]): void {
   if (modules.length === 0) return
   server.register(async (scope) => {
     scope.addHook('onRequest', refusePagesOfOthers)
@@ -32,16 +32,16 @@ export function serveEvents(server: FastifyInstance, modules: readonly DeadEvent
     const chosen = ({ module }: One['Querystring']) =>
       modules.filter(({ name }) => module === undefined || name === module)
     const none = (request: FastifyRequest<One>, reply: FastifyReply) =>
-      problem(request, reply, 404, `No event ${request.params.id} is dead here (MODULES).`)
-    const dead = async (module: DeadEventsOf, options: { limit: number; id?: string }) =>
-      (await module.deadEvents(options)).map((event) => ({ module: module.name, ...event }))
+      problem(request, reply, 404, `No event ${request.params.id} is dead or parked here (MODULES).`)
+    const stuck = async (module: StuckEventsOf, options: { limit: number; id?: string }) =>
+      (await module.stuckEvents(options)).map((event) => ({ module: module.name, ...event }))
 
     scope.get<One>('/events', { schema: query }, async (request) => ({
-      data: (await Promise.all(chosen(request.query).map((module) => dead(module, { limit: LISTED })))).flat(),
+      data: (await Promise.all(chosen(request.query).map((module) => stuck(module, { limit: LISTED })))).flat(),
     }))
     scope.get<One>('/events/:id', { schema: { ...query, ...ONE } }, async (request, reply) => {
       const { id } = request.params
-      const found = await Promise.all(chosen(request.query).map((module) => dead(module, { limit: 1, id })))
+      const found = await Promise.all(chosen(request.query).map((module) => stuck(module, { limit: 1, id })))
       return found.flat().length > 0 ? { data: found.flat() } : none(request, reply)
     })
     scope.post<One>('/events/redrive', { schema: query }, async (request) => {

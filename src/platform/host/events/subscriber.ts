@@ -10,7 +10,18 @@ import { RequestContext, requestIdOf } from '../request-context.ts'
 import type { Delivery, DeliveryId, Transport } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
 import { failureOf } from './failure.ts'
-import { forget, keep, keepFailed, nextOf, putBack, type Turns, takeDue, takeTurns, type Waiting } from './inbox.ts'
+import {
+  forget,
+  isPast,
+  keep,
+  keepFailed,
+  nextOf,
+  putBack,
+  type Turns,
+  takeDue,
+  takeTurns,
+  type Waiting,
+} from './inbox.ts'
 import { isOutside } from './outside/outside.ts'
 import { readEvent, reads } from './read-event.ts'
 
@@ -21,7 +32,7 @@ const HANDLER_TIMEOUT = 30_000
 /** How often an event is tried before it is dead: over four minutes or more. */
 const ATTEMPTS = 10
 /** An event that no handler here knows is looked at once a minute, without end. */
-const UNKNOWN = { seconds: 60, counts: false }
+const UNKNOWN = { seconds: 60, parked: true } as const
 /** Events handled in one transaction at most, and taken from the inbox at a time. */
 const BATCH = 200
 /** How long the handlers of one transaction should take and may take together, in milliseconds. */
@@ -33,6 +44,7 @@ const MEMORY = 0.9
 /** Confirmations are gathered for this long, in milliseconds; a lost one only has its event delivered once more. */
 const CONFIRMATION_DELAY = 20
 
+type Next = Parameters<typeof keepFailed>[3]
 type Known = { event: ContractEvent; handle: Handle; milliseconds: number }
 
 /** An event that a handler here can take. */
@@ -57,6 +69,7 @@ export class Subscriber {
   readonly #db: Database
   readonly #transport: Transport
   readonly #log: FastifyBaseLogger
+  readonly #modules: ReadonlySet<string>
   readonly #attempts: number
   readonly #handlers = new Map<string, Known>()
   /** By the name of the event. */
@@ -66,12 +79,22 @@ export class Subscriber {
   #timer: NodeJS.Timeout | undefined
   #flushing = Promise.resolve()
 
-  /** @param options.attempts how often an event is tried before it is dead */
+  /**
+   * @param options.modules all that there are, wherever they run
+   * @param options.attempts how often an event is tried before it is dead
+   */
   constructor(
     module: string,
-    options: { db: Database; transport: Transport; log: FastifyBaseLogger; attempts?: number | undefined },
+    options: {
+      db: Database
+      transport: Transport
+      log: FastifyBaseLogger
+      modules: ReadonlySet<string>
+      attempts?: number | undefined
+    },
   ) {
     this.#module = module
+    this.#modules = options.modules
     this.#attempts = options.attempts ?? ATTEMPTS
     this.#db = options.db
     this.#transport = options.transport
@@ -81,6 +104,14 @@ export class Subscriber {
   on(event: ContractEvent, handle: Handle): void {
     this.#handlers.set(keyOf(event), { event, handle, milliseconds: 0 })
     this.stats.set(event.name, { handled: 0, failed: 0, milliseconds: 0, lag: new Durations() })
+  }
+
+  /**
+   * Whether an event is of a kind that is known here, and yet of no module. Of a kind that is not known, it may be of a module
+   * that the next release adds.
+   */
+  isForged(delivery: Delivery): boolean {
+    return !this.#modules.has(delivery.publisher) && this.#handlerOf(delivery) !== undefined
   }
 
   /**
@@ -110,8 +141,8 @@ export class Subscriber {
 
   /** Tells the publisher that an event needs no more attention. */
   confirm({ publisher, id, place }: Pick<Delivery, 'publisher' | 'id' | 'place'>): void {
-    // A queue of somebody else's has been told already.
-    if (isOutside(publisher)) return
+    // A system outside has been told already, and a queue that is of no module would be read by nobody.
+    if (!this.#modules.has(publisher)) return
     const deliveries = this.#confirmed.get(publisher)
     if (deliveries) deliveries.push({ id, place })
     else this.#confirmed.set(publisher, [{ id, place }])
@@ -172,16 +203,23 @@ export class Subscriber {
       if (!known) {
         const error = new Error(`The module "${this.#module}" has no handler for ${keyOf(delivery)}.`)
         // A process of the next version may know it; what comes from outside may be garbage, and nobody sends it again.
-        await this.#fail(one, error, isOutside(delivery.publisher) ? 'never' : UNKNOWN)
+        await this.#refuse(one, error, isOutside(delivery.publisher) ? 'never' : UNKNOWN)
         continue
       }
       try {
         sound.push({ ...one, known, event: readEvent(known.event, delivery) })
       } catch (error) {
-        await this.#fail(one, error as Error, 'never')
+        await this.#refuse(one, error as Error, 'never')
       }
     }
     return sound
+  }
+
+  /** One that was given up may be delivered once more: its publisher has not heard of it. */
+  async #refuse(one: Waiting, error: Error, next: Next): Promise<void> {
+    if (isOutside(one.delivery.publisher) || !(await isPast(this.#db, one))) return this.#fail(one, error, next)
+    await forget(this.#db, [one])
+    this.confirm(one.delivery)
   }
 
   /** The handler of the same version, else of the first later one that reads it. */
@@ -278,7 +316,7 @@ export class Subscriber {
     } catch (error) {
       this.stats.get(delivery.name)!.failed++
       const attempts = one.attempts + 1
-      const pause = { seconds: pauseAfter(attempts), counts: true }
+      const pause = { seconds: pauseAfter(attempts) }
       await this.#fail(one, error as Error, attempts >= this.#attempts ? 'never' : pause)
       return { mine: [], past: [], later: [] }
     } finally {
@@ -332,7 +370,7 @@ export class Subscriber {
     }
   }
 
-  async #fail({ delivery, attempts }: Waiting, error: Error, next: Parameters<typeof keepFailed>[3]): Promise<void> {
+  async #fail({ delivery, attempts }: Waiting, error: Error, next: Next): Promise<void> {
     await keepFailed(this.#db, delivery, failureOf(error), next)
     const about = { err: error, event: delivery.id, name: delivery.name, key: delivery.key, attempt: attempts + 1 }
     if (next === 'never') this.#log.error(about, 'an event is dead, and holds back its key: see `seam events`')

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { createPostgresBackend, Queue, withBackend } from 'bullmq'
@@ -6,10 +7,10 @@ import type { FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
 import postgres, { type Sql } from 'postgres'
 import type { Test } from 'tap'
-import { deadEvents, discard, redrive } from '../../../../src/platform/host/events/dead-events.ts'
-import { deliveryOf } from '../../../../src/platform/host/events/delivery.ts'
+import { type Delivery, deliveryOf } from '../../../../src/platform/host/events/delivery.ts'
 import { eventsTask } from '../../../../src/platform/host/events/events-task.ts'
 import { sequence } from '../../../../src/platform/host/events/sequence.ts'
+import { discard, redrive, stuckEvents } from '../../../../src/platform/host/events/stuck-events.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import {
   alpha,
@@ -215,7 +216,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     await host.publish('k', 1)
     await host.publish('k', 2)
     await host.publish('other', 3)
-    const dead = await until('the death of one', async () => (await deadEvents(db, { limit: 10 }))[0])
+    const dead = await until('the death of one', async () => (await stuckEvents(db, { limit: 10 }))[0])
     await system.confirmed(1)
     t.equal(dead.attempts, 2)
     t.match(dead.delivery, {
@@ -245,7 +246,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     t.equal(await redrive(db), 1)
     await system.confirmed(4)
     t.match([...(await system.effects('beta'))], [{ n: 3 }, { n: 4 }, { n: 1 }, { n: 2 }])
-    t.strictSame(await deadEvents(db, { limit: 10 }), [])
+    t.strictSame(await stuckEvents(db, { limit: 10 }), [])
   })
 
   t.test('to be delivered again is no attempt for an event that waits for its next one', async (t) => {
@@ -291,7 +292,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     const { db } = host.module('beta')
     await host.publish('k', 1)
     await host.publish('k', 2)
-    const dead = await until('the death of one', async () => (await deadEvents(db, { limit: 10 }))[0])
+    const dead = await until('the death of one', async () => (await stuckEvents(db, { limit: 10 }))[0])
     t.equal(await discard(db, '01900000-0000-7000-8000-000000000000'), undefined)
     t.equal((await discard(db, dead.delivery.id))?.id, dead.delivery.id)
     t.equal(await discard(db, dead.delivery.id), undefined)
@@ -512,7 +513,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     await system.confirmed(3)
     const { db } = host.module('beta')
     const [dead] = await until('a dead one', async () => {
-      const all = await deadEvents(db, { limit: 10 })
+      const all = await stuckEvents(db, { limit: 10 })
       return all.length > 0 && all
     })
     t.equal(dead!.waiting, 0)
@@ -697,7 +698,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
         values (uuidv7(), 'thing.happened', 1, 'k', 1, '{"key": "k", "n": "one"}') returning id)
       insert into alpha.outbox_deliveries (event_id, subscriber, place, after) select id, 'beta', 1, 0 from made`
     const { db } = host.module('beta')
-    const dead = await until('its death', async () => (await deadEvents(db, { limit: 10 }))[0])
+    const dead = await until('its death', async () => (await stuckEvents(db, { limit: 10 }))[0])
     t.match(dead.errors, [{ message: /\/n must be integer/ }])
     t.equal((await system.deliveries())[0]!.confirmed_at, null)
     t.equal((await system.effects('beta')).length, 0)
@@ -750,7 +751,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
       await jobs.addBulk(garbage.map((data) => ({ name: 'job', data, opts: { attempts: 1 } })))
       const { db } = host.module('beta')
       const dead = await until('the garbage', async () => {
-        const all = await deadEvents(db, { limit: 100 })
+        const all = await stuckEvents(db, { limit: 100 })
         return all.length >= garbage.length && all
       })
       t.equal(dead.length, garbage.length)
@@ -771,15 +772,55 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
       await jobs.add('job', {})
       const task = eventsTask([host.handledEventsOf('beta')])
       const { id } = dead[texts.indexOf('{}')]!.delivery
-      await until('the same again', async () => (await deadEvents(db, { limit: 1, id }))[0]!.attempts === 2)
+      await until('the same again', async () => (await stuckEvents(db, { limit: 1, id }))[0]!.attempts === 2)
       t.match(await task.run(['list']), `${id}  unreadable v0 at beta`)
       t.equal(await redrive(db, id), 1)
-      await until('its second death', async () => (await deadEvents(db, { limit: 1, id }))[0])
+      await until('its second death', async () => (await stuckEvents(db, { limit: 1, id }))[0])
       for (const { delivery } of dead) await task.run(['discard', delivery.id])
-      t.equal(await task.run(['list']), 'No event is dead.')
+      t.equal(await task.run(['list']), 'No event is dead or parked.')
       t.same([...(await system.sql`select * from beta.inbox`)], [])
     },
   )
+
+  t.test('an event that is said to be of a module that there is not is kept, and nobody is told of it', async (t) => {
+    const system = await start(t)
+    const host = await system.host({ hosted: ['alpha', 'beta'] })
+    const event = (publisher: string, n: number, version = 1): Delivery => ({
+      ...{
+        id: randomUUID(),
+        publisher,
+        name: 'thing.happened',
+        version,
+        key: `k${n}`,
+        sequence: 1,
+        place: 1,
+        after: 0,
+      },
+      ...{ occurredAt: new Date().toISOString(), data: { key: `k${n}`, n }, requestId: null, traceparent: null },
+    })
+    const events = [event('nobody', 1), event('alpha', 2), event('next', 3, 2)]
+    const jobs = system.queueOf('beta')
+    t.teardown(() => jobs.close())
+    await jobs.add('job', { kind: 'events', events })
+    const { db } = host.module('beta')
+    const [forged, unknown, ...others] = await until('those that are kept', async () => {
+      const all = await stuckEvents(db, { limit: 10 })
+      return all.length >= 2 && all
+    })
+    t.same(others, [])
+    t.match(forged, { state: 'dead', delivery: { publisher: 'queue:beta', name: 'unreadable', after: null } })
+    t.match(forged!.errors, [
+      { message: 'It says that "nobody" has published thing.happened v1, but there is no such module.' },
+    ])
+    t.same(JSON.parse((forged!.delivery.data as { unreadable: string }).unreadable).events, [events[0]])
+    t.match(unknown, { state: 'parked', delivery: { publisher: 'next' } }, 'a release may add one')
+    await until('the effect of the sound one', async () => (await system.effects('beta')).length === 1)
+    for (const { delivery } of [forged!, unknown!]) await host.handledEventsOf('beta').discard(delivery.id)
+    t.same([...(await system.sql`select * from beta.inbox`)], [])
+    t.match([...(await system.effects('beta'))], [{ n: 2 }])
+    const queues = ['nobody', 'next'].map((name) => host.transport.waiting(name))
+    t.same(await Promise.all(queues), [0, 0])
+  })
 
   t.test('an unconfirmed delivery is sent again after its deadline, and has no second effect', async (t) => {
     const system = await start(t)

@@ -38,8 +38,8 @@ const ask = async (method: Method, url: string, headers: Record<string, string> 
   const { statusCode, json, headers: got } = await ops.inject({ method, url, headers })
   return { status: statusCode, body: json(), type: String(got['content-type']) }
 }
-const dead = async (count: number) =>
-  until(`${count} dead events`, async () => {
+const stuck = async (count: number) =>
+  until(`${count} stuck events`, async () => {
     const { data } = (await ask('GET', '/events')).body
     return data.length === count && data
   })
@@ -55,12 +55,12 @@ t.test('what is dead is listed, shown, tried again and given up', async (t) => {
     ['d', -4],
   ] as const)
     await host.publish(key, n)
-  const listed = await dead(4)
+  const listed = await stuck(4)
   const idOf = (n: number) =>
     listed.find((event: { delivery: { data: { n: number } } }) => event.delivery.data.n === n).delivery.id
   t.match(await ask('GET', `/events/${idOf(-1)}`), {
     status: 200,
-    body: { data: [{ module: 'beta', attempts: 1, errors: [{ message: 'the shelf is full' }] }] },
+    body: { data: [{ module: 'beta', state: 'dead', attempts: 1, errors: [{ message: 'the shelf is full' }] }] },
   })
   t.match(await ask('GET', '/events?module=gamma'), { body: { data: [] } })
   t.match(await ask('DELETE', `/events/${idOf(-2)}`), { status: 200, body: { discarded: 1 } })
@@ -71,6 +71,21 @@ t.test('what is dead is listed, shown, tried again and given up', async (t) => {
   await until('all effects', async () => (await effects()).length === 3)
   t.notOk((await effects()).includes(-2))
   t.match(await ask('GET', '/events'), { body: { data: [] } })
+})
+
+t.test('what is parked is listed beside it, and can be given up', async (t) => {
+  await host.module('alpha').db.execute(`
+    with made as (
+      insert into outbox (id, name, version, key, sequence, data)
+      values (uuidv7(), 'thing.happened', 2, 'newer', 1, '{}') returning id)
+    insert into outbox_deliveries (event_id, subscriber, place, after) select id, 'beta', 1, 0 from made`)
+  const [event] = await stuck(1)
+  t.match(event, { module: 'beta', state: 'parked', deadAt: null, delivery: { version: 2 } })
+  const { id } = event.delivery
+  t.match(await ask('POST', `/events/${id}/redrive`), { status: 200, body: { redriven: 1 } })
+  t.match(await ask('GET', `/events/${id}`), { status: 200, body: { data: [{ state: 'parked' }] } })
+  t.match(await ask('DELETE', `/events/${id}`), { status: 200, body: { discarded: 1 } })
+  t.match(await ask('GET', `/events/${id}`), { status: 404 })
 })
 
 t.test('what cannot be done is a problem', async (t) => {
@@ -93,7 +108,7 @@ t.test('what cannot be done is a problem', async (t) => {
 t.test('a page that an operator looks at can do nothing', async (t) => {
   broken = true
   await host.publish('e', -5)
-  const [event] = await dead(1)
+  const [event] = await stuck(1)
   for (const headers of [
     { 'sec-fetch-site': 'cross-site' },
     { 'sec-fetch-site': 'same-site' },
@@ -110,6 +125,6 @@ t.test('a page that an operator looks at can do nothing', async (t) => {
         { status: 403 },
         `${method} ${JSON.stringify(headers)}`,
       )
-  t.equal((await dead(1))[0].attempts, 1)
+  t.equal((await stuck(1))[0].attempts, 1)
   t.match(await ask('GET', '/events', { 'sec-fetch-site': 'none' }), { status: 200 }, 'an address that was typed')
 })

@@ -27,7 +27,7 @@ t.teardown(async () => {
 
 const subscriber = (handle: (key: string) => Promise<void>) => {
   const transport = { send: async () => {} } as unknown as Transport
-  const made = new Subscriber('beta', { db, transport, log: pino({ level: 'silent' }) })
+  const made = new Subscriber('beta', { db, transport, log: pino({ level: 'silent' }), modules: new Set(['alpha']) })
   made.on(alpha.events.happened, ({ key }) => handle(key))
   return made
 }
@@ -106,7 +106,7 @@ t.test('what a sweep gives back is only what nobody else has handled, holds or h
   )
   const taken = await takeDue(db, 10, 35)
   t.equal(taken.length, 3)
-  await keepFailed(db, failed, failureOf(new Error('not yet')), { seconds: 3_600, counts: true })
+  await keepFailed(db, failed, failureOf(new Error('not yet')), { seconds: 3_600 })
   await db.transaction(async (tx) => {
     await tx.execute(sqlOf`select from inbox where event_id = ${held.id}::uuid for update`)
     await putBack(db, taken)

@@ -180,7 +180,7 @@ t.test('a message of a queue that comes twice has one effect, and garbage is kep
     await channel.waitForConfirms()
   })
   const kept = await until('the garbage', async () => {
-    const kept = await dead.deadEvents({ limit: 100 })
+    const kept = await dead.stuckEvents({ limit: 100 })
     return kept.length >= 7 && kept
   })
   const words = kept.map(({ errors }) => errors[0]!.message).sort()
@@ -204,9 +204,9 @@ t.test('a message of a queue that comes twice has one effect, and garbage is kep
   )
 
   t.equal(await dead.redrive(), 7)
-  await until('they are dead again', async () => (await dead.deadEvents({ limit: 100 })).length === 7)
+  await until('they are dead again', async () => (await dead.stuckEvents({ limit: 100 })).length === 7)
   t.equal(await dead.discard(kept[0]!.delivery.id), true)
-  t.equal((await dead.deadEvents({ limit: 100 })).length, 6)
+  t.equal((await dead.stuckEvents({ limit: 100 })).length, 6)
   await host.close()
   const { messageCount } = await elsewhere((channel) => channel.checkQueue(QUEUE))
   t.equal(messageCount, 0, 'nothing is left, or comes back')

@@ -111,7 +111,7 @@ t.test('what is refused is tried again in order of its key, and is dead when att
   t.match(await task.run(['redrive', id]), /is tried again/)
   await confirmed('bad', 4)
   t.same(numbers('bad'), [1, 2, 2, 2, 4, 2, 3])
-  t.equal(await task.run(['list']), 'No event is dead.')
+  t.equal(await task.run(['list']), 'No event is dead or parked.')
 })
 
 t.test('one that is given up makes way for the next of its key', async (t) => {
@@ -120,7 +120,7 @@ t.test('one that is given up makes way for the next of its key', async (t) => {
   await host.publish('k', 6)
   const dead = host.deadDeliveries('webhook:bad')
   const [event] = await until('a dead one', async () => {
-    const all = await dead.deadEvents({ limit: 10 })
+    const all = await dead.stuckEvents({ limit: 10 })
     return all.length > 0 && all
   })
   t.equal(await dead.discard(event!.delivery.id), true)
@@ -173,6 +173,27 @@ t.test('after a replay, too, the next of a key waits for one that was not accept
     last.map(({ event }) => event.sequence),
     [1, 3],
   )
+})
+
+t.test('of a dead event is counted what waits for it, also after a replay', async (t) => {
+  const { db, sql: alphaSql, close } = openModuleDatabase('alpha', state.env.DATABASE_URL!)
+  t.teardown(close)
+  const subscriber = 'webhook:counted'
+  const dead = deadDeliveries(alphaSql, 'alpha', subscriber)
+  const waiting = async () => (await dead.stuckEvents({ limit: 1 })).map(({ waiting }) => waiting)
+  const isDead = (place: number) => sql`
+    update alpha.outbox_deliveries set dead_at = now() where subscriber = ${subscriber} and place = ${place}
+      and event_id in (select id from alpha.outbox where key = 'counted')`
+  for (const n of [1, 2]) await publishTo(subscriber, { key: 'counted', n })
+  await isDead(1)
+  t.same(await waiting(), [1])
+  await replay(db, [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
+  await publishTo(subscriber, { key: 'counted', n: 3 })
+  t.same(await waiting(), [4], 'the next one, both once more, and what is new')
+  const [first] = await dead.stuckEvents({ limit: 1 })
+  await dead.discard(first!.delivery.id)
+  await isDead(3)
+  t.match(await dead.stuckEvents({ limit: 1 }), [{ delivery: { place: 3, sequence: 1 }, waiting: 0 }])
 })
 
 t.test('what is redriven is what is dead, not what was replayed of it', async (t) => {
