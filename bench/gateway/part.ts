@@ -18,10 +18,10 @@ export const gatewayHops: Part = async ({ quick, rounds = quick ? 5 : 9 }) => {
   const edge = await startWorker('gateway/seam.ts', { upstream })
   const plain = await startWorker('gateway/http-proxy.ts', { upstream, connections: CONNECTIONS })
   const nginx = await startNginx({ upstream: port, connections: CONNECTIONS })
-  const paths = ['/api/posts/1']
-  const authorization = `Bearer ${edge.ready.token}`
-  const user = await startWorker('lib/load.ts', { paths, headers: { authorization } })
-  const nobody = await startWorker('lib/load.ts', { paths })
+  const path = '/api/posts/1'
+  const headers = { authorization: `Bearer ${edge.ready.token}` }
+  const user = await startWorker('lib/load.ts', { requests: [{ path, headers }] })
+  const nobody = await startWorker('lib/load.ts', { requests: [{ path }] })
 
   const contender = (name: string, generator: typeof user, port: number) => {
     const load: Load = { port, connections: CONNECTIONS, milliseconds: quick ? 1500 : 4000 }

@@ -6,10 +6,20 @@
 import { connect, type Socket } from 'node:net'
 import { serve } from './children.ts'
 
+/** What is sent; a body goes as JSON. */
+export interface LoadRequest {
+  readonly method?: string
+  readonly path: string
+  readonly headers?: Record<string, string>
+  readonly body?: object
+}
+
 export interface Load {
   readonly port: number
   readonly connections: number
   readonly milliseconds: number
+  /** Where it ends earlier, after so many requests. */
+  readonly requests?: number
 }
 
 export interface LoadResult {
@@ -23,22 +33,22 @@ export interface LoadResult {
 const STEP = 0.02
 const STEPS = 10_000
 
-await serve<{ paths: string[]; headers?: Record<string, string> }>(async ({ paths, headers = {} }) => {
-  const lines = Object.entries({ host: '127.0.0.1', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
-  const requests = paths.map((path) => Buffer.from(`GET ${path} HTTP/1.1\r\n${lines.join('')}\r\n`))
+await serve<{ requests: LoadRequest[] }>(async (options) => {
+  const requests = options.requests.map(prepared)
   let turn = 0
 
   return {
-    async answer({ port, connections, milliseconds }: Load): Promise<LoadResult> {
+    async answer({ port, connections, milliseconds, requests: most = Infinity }: Load): Promise<LoadResult> {
       const latencies = new Uint32Array(STEPS)
       const sockets = await Promise.all(Array.from({ length: connections }, () => opened(port)))
       const started = performance.now()
       const until = started + milliseconds
+      let sent = 0
       let count = 0
       await Promise.all(
         sockets.map((socket) =>
           exchange(socket, {
-            next: () => (performance.now() < until ? requests[turn++ % requests.length] : undefined),
+            next: () => (sent++ < most && performance.now() < until ? requests[turn++ % requests.length] : undefined),
             took(latency) {
               count++
               latencies[Math.min(STEPS - 1, Math.floor(latency / STEP))]!++
@@ -52,6 +62,15 @@ await serve<{ paths: string[]; headers?: Record<string, string> }>(async ({ path
     },
   }
 })
+
+function prepared({ method = 'GET', path, headers, body }: LoadRequest): Buffer {
+  const json = body && JSON.stringify(body)
+  const type = json && { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(json)) }
+  const lines = Object.entries({ host: '127.0.0.1', ...headers, ...type }).map(
+    ([name, value]) => `${name}: ${value}\r\n`,
+  )
+  return Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n${json ?? ''}`)
+}
 
 function quantile(counts: Uint32Array, wanted: number): number {
   let seen = 0
@@ -87,7 +106,7 @@ function exchange(
       if (end === -1) return
       const head = received.toString('latin1', 0, end)
       const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1]
-      if (!head.startsWith('HTTP/1.1 200') || length === undefined)
+      if (!/^HTTP\/1.1 20[01]/.test(head) || length === undefined)
         return reject(new Error(`Not a good answer: ${head}`))
       if (received.length < end + 4 + Number(length)) return
       received = Buffer.alloc(0)

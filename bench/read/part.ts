@@ -38,7 +38,7 @@ export const reads: Part = async ({ quick, rounds = quick ? 5 : 9 }) => {
 }
 
 export const startLoad = (ids: readonly string[]): Promise<Worker> =>
-  startWorker('lib/load.ts', { paths: ids.map((id) => `/api/posts/${id}`) })
+  startWorker('lib/load.ts', { requests: ids.map((id) => ({ path: `/api/posts/${id}` })) })
 
 export function reader(name: string, generator: Worker, port: number, quick: boolean): Contender<LoadResult> {
   const load: Load = { port, connections: CONNECTIONS, milliseconds: quick ? 2000 : 5000 }
