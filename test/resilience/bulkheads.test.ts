@@ -93,9 +93,10 @@ t.test('while users hangs, posts answers as much as ever of what does not need u
       ...Array.from({ length: PROXIED }, () => ask({ path: `/api/users/${bob.id}`, method: 'GET' })),
       ...Array.from({ length: CALLING }, () => ask(write(bob))),
     ]
-    await until('all have come in', async () => statuses.length + (await inProgress()) >= CALLING)
+    // Those who come at once are more than posts takes on, whoever hangs: that is over when it has refused who may not wait.
+    await until('the others are refused', () => statuses.length >= CALLING - MAY_WAIT, 8_000)
     // More of them come all the time.
-    const more = setInterval(() => asked.push(ask(write(bob))), 20)
+    const more = setInterval(() => asked.push(ask(write(bob))), 50)
     const result = await work()
     clearInterval(more)
     t.strictSame([...new Set(statuses)], [503], 'who needs users has no answer, or is refused')
