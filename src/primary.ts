@@ -6,6 +6,7 @@ import { chooseDiscovery } from './platform/host/discovery/choose.ts'
 import { announce } from './platform/host/ops/announce.ts'
 import { giveBackMemoryAtRest } from './platform/host/ops/memory.ts'
 import { serveOpsOfWorkers } from './platform/host/workers/ops-of-workers.ts'
+import { restartMetrics } from './platform/host/workers/restart-metrics.ts'
 import { Supervisor, WorkerFailed } from './platform/host/workers/supervisor.ts'
 
 /** Longer than the workers may take. */
@@ -18,7 +19,11 @@ const DELAY = 25_000
  * @throws {BootError} when the operators' port cannot be listened on
  */
 export async function serveWithWorkers(config: Config, log: FastifyBaseLogger): Promise<void> {
-  const ops = await serveOpsOfWorkers({ host: config.host, port: config.opsPort }, () => supervisor.serving)
+  const ops = await serveOpsOfWorkers(
+    { host: config.host, port: config.opsPort },
+    () => supervisor.serving,
+    restartMetrics(() => supervisor.restarts),
+  )
   const supervisor = new Supervisor({
     count: config.workers,
     program: join(import.meta.dirname, 'worker.ts'),

@@ -27,9 +27,10 @@ t.test('two workers are one process to clients and to operators', async (t) => {
   }
   await seam.ready()
   t.match(seam.output, /^ {2}Workers +2 /m)
-  const numbers = async () => [
-    ...new Set([...(await get(`${opsUrl}/metrics`)).text.matchAll(/ worker="(\d)"|{worker="(\d)"/g)].map((m) => m[2])),
-  ]
+  const numbers = async () =>
+    [...(await get(`${opsUrl}/metrics`)).text.matchAll(/^seam_process_start_time_seconds{worker="(\d)"}/gm)].map(
+      ([, number]) => number,
+    )
   t.same(await numbers(), ['1', '2'], 'one address has the metrics of both')
 
   await t.test('Consul knows of one instance, which it asks at the one port of the operators', async (t) => {
@@ -76,6 +77,10 @@ t.test('two workers are one process to clients and to operators', async (t) => {
     process.kill(killed, 'SIGKILL')
     await until('another takes its place', () => workers(seam).get('2') !== killed)
     await until('it answers', async () => (await numbers()).length === 2)
+    const metrics = (await get(`${opsUrl}/metrics`)).text
+    t.match(metrics, '# TYPE seam_worker_restarts_total counter')
+    const restarts = [...metrics.matchAll(/^seam_worker_restarts_total{worker="(\d)"} (\d+)$/gm)]
+    t.strictSame(Object.fromEntries(restarts.map(([, worker, count]) => [worker, count])), { 1: '0', 2: '1' })
     goOn = false
     await Promise.all(clients)
     t.ok(lost <= AT_A_TIME, `${lost} of ${answered} requests were lost`)

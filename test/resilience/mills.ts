@@ -30,7 +30,7 @@ export interface Scene {
   http: Client<typeof mill>
   grpc: Client<typeof mill>
   /** Gets from the mill through an edge; throws, if the answer is not 200. */
-  get(): Promise<void>
+  get(): Promise<{ pid: number }>
   /** Of the edge that calls by HTTP. */
   metrics(): Promise<string>
 }
@@ -73,6 +73,7 @@ export async function scene(t: Test): Promise<Scene> {
       const answer = await fetch(`${urls[0]}/api/mill`)
       const text = await answer.text()
       if (answer.status !== 200) throw Object.assign(new Error(text), { code: answer.status })
+      return JSON.parse(text)
     },
     metrics: async () => (await one.app.ops.inject('/metrics')).body,
   }

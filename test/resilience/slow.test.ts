@@ -13,8 +13,8 @@ t.test('one of three is slow: within 5 s hardly anybody notices', async (t) => {
 
   const round = async () => {
     const loads = {
-      'many calls by http': keepAsking(() => http.grind({}), { callers: 8, pause: 10 }),
-      'a few calls by grpc': keepAsking(() => grpc.grind({}), { callers: 2, pause: 20 }),
+      'calls by http': keepAsking(() => http.grind({}), { callers: 8, pause: 10 }),
+      'calls by grpc': keepAsking(() => grpc.grind({}), { callers: 8, pause: 10 }),
     }
     await waiting(2_000)
     const from = performance.now()
@@ -36,6 +36,6 @@ t.test('one of three is slow: within 5 s hardly anybody notices', async (t) => {
     }
     return holds
   }
-  // The machine may do other things meanwhile, so one round of three counts.
-  t.ok((await round()) || (await round()) || (await round()))
+  // The machine may do other things meanwhile, so one round of two counts.
+  t.ok((await round()) || (await round()))
 })

@@ -3,6 +3,8 @@ import { Breaker } from './breaker.ts'
 
 /** How long an instance that has said that it is about to stop is asked only if there is no other, in milliseconds. */
 const DRAINING = 2_000
+/** How long the request has that tries an instance which was slow, in milliseconds; then another one may. */
+const TRIAL = 1_000
 
 /** How a request to an instance ended: `failed` speaks against the instance, `given up` says nothing about it. */
 export type Outcome = 'answered' | 'failed' | 'given up'
@@ -27,26 +29,40 @@ export class Instance implements Endpoint {
   /** How often it was left out because it was slow. */
   outliers = 0
   #leftOutUntil = 0
+  #trial: 'none' | 'due' | 'begun' = 'none'
 
   /** True while it is left alone, because it is slow or about to stop. */
   isLeftOut(now: number): boolean {
     return now < this.#leftOutUntil
   }
 
+  /** It is slow. After `until` one request tries it, and nobody else asks it before it is judged by that. */
   leaveOut(until: number): void {
     this.#leftOutUntil = until
+    this.#trial = 'due'
     this.milliseconds = 0
+  }
+
+  /** Instances are compared, by what they took: if it has been tried, it is left alone no longer. */
+  judge(): void {
+    if (this.#trial !== 'begun' || this.milliseconds === 0) return
+    this.#trial = 'none'
+    this.#leftOutUntil = 0
   }
 
   /** It has said that it lets go of its connections: it is about to stop. If it comes back, it is asked again soon. */
   drains(now = performance.now()): void {
     this.leaveOut(now + DRAINING)
+    this.#trial = 'none'
   }
 
   /** A request to it begins; say {@link ended} once, when its answer is complete or will not come. */
-  began(): void {
+  began(now = performance.now()): void {
     this.inFlight++
-    this.breaker.began()
+    this.breaker.began(now)
+    if (this.#trial === 'none' || now < this.#leftOutUntil) return
+    this.#trial = 'begun'
+    this.#leftOutUntil = now + TRIAL
   }
 
   /** @param milliseconds how long it took, if it was answered and that says how fast the instance is */
@@ -58,6 +74,8 @@ export class Instance implements Endpoint {
   }
 
   #took(milliseconds: number): void {
+    // What began before it was left out says nothing of what it is like afterwards.
+    if (this.#trial === 'due') return
     this.milliseconds = this.milliseconds === 0 ? milliseconds : this.milliseconds * 0.9 + milliseconds * 0.1
   }
 }

@@ -4,7 +4,7 @@ import type { Instance } from './instance.ts'
 const TIMES = 5
 /** … and so much longer, in milliseconds: below that nobody notices. */
 const LONGER = 20
-/** How long an outlier is left alone, in milliseconds; then what was measured of it is forgotten. */
+/** How long an outlier is left alone, in milliseconds; then what was measured of it is forgotten, and one request tries it. */
 const PAUSE = 5_000
 
 /**
@@ -12,6 +12,7 @@ const PAUSE = 5_000
  * than half of all, for when all are slow it is no instance's fault.
  */
 export function leaveOutSlow(instances: readonly Instance[], now = performance.now()): void {
+  for (const instance of instances) instance.judge()
   const measured = instances.filter(({ milliseconds }) => milliseconds > 0)
   if (measured.length < 2) return
   const times = measured.map(({ milliseconds }) => milliseconds).sort((a, b) => a - b)

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
+import type { Registry } from 'prom-client'
 import { BootError } from '../boot-error.ts'
 import { mergeMetrics } from './merge-metrics.ts'
 import { type Answer, problem, type Question } from './messages.ts'
@@ -23,14 +24,16 @@ export interface OpsOfWorkers {
  * Listens for operators and answers for all workers: `/readyz` is 200 when one of them is ready, `/livez` when all that
  * serve answer, `/metrics` has the metrics of each with the label `worker`. What else is asked, any one of them answers.
  *
+ * @param own the primary's own metrics
  * @throws {BootError} when the port cannot be listened on
  */
 export async function serveOpsOfWorkers(
   at: { host: string; port: number },
   serving: () => readonly WorkerProcess[],
+  own: Registry,
 ): Promise<OpsOfWorkers> {
   const server = createServer(async (request, response) => {
-    const answer = await answerOf(request, serving()).catch((error: Error) => problem(500, error.message))
+    const answer = await answerOf(request, serving(), own).catch((error: Error) => problem(500, error.message))
     send(response, answer)
   })
   const port = await listen(server, at)
@@ -42,7 +45,7 @@ export async function serveOpsOfWorkers(
   return { url: `http://${host}:${port}`, port, close }
 }
 
-async function answerOf(request: IncomingMessage, workers: readonly WorkerProcess[]): Promise<Answer> {
+async function answerOf(request: IncomingMessage, workers: readonly WorkerProcess[], own: Registry): Promise<Answer> {
   const { method = 'GET', url = '/', headers } = request
   if (Number(headers['content-length'] ?? 0) > LONGEST || headers['transfer-encoding']) return problem(413, 'too long')
   const question = { method, url, headers, body: await text(request) }
@@ -59,8 +62,8 @@ async function answerOf(request: IncomingMessage, workers: readonly WorkerProces
   if (path === '/metrics') {
     const answers = [...(await askAll(workers, question))].filter(([, { status }]) => status === 200)
     const texts = new Map(answers.map(([worker, { body }]) => [worker, body]))
-    const first = answers[0]?.[1]
-    return { status: 200, contentType: first?.contentType ?? 'text/plain', body: mergeMetrics(texts) }
+    const ofWorkers = texts.size > 0 ? `${mergeMetrics(texts)}\n` : ''
+    return { status: 200, contentType: own.contentType, body: ofWorkers + (await own.metrics()) }
   }
   return (await anyAnswer(workers, question)) ?? problem(503, 'no worker answers at the moment')
 }

@@ -47,11 +47,19 @@ export class Supervisor {
   readonly #ends = new Map<number, number>()
   /** The numbers whose worker has served. */
   readonly #began = new Set<number>()
+  /** By number: how often one was started in the place of another. */
+  readonly #restarts = new Map<number, number>()
   #state: 'starting' | 'running' | 'ending' = 'starting'
 
   constructor(options: SupervisorOptions) {
     this.#options = options
     cluster.setupPrimary({ exec: options.program })
+    for (let number = 1; number <= options.count; number++) this.#restarts.set(number, 0)
+  }
+
+  /** How often each worker was started again, by its number. */
+  get restarts(): ReadonlyMap<number, number> {
+    return this.#restarts
   }
 
   /** Those that serve. */
@@ -131,7 +139,9 @@ export class Supervisor {
     const pause = Math.min(PAUSE.most, PAUSE.first * 2 ** (ends - 1))
     log.error({ worker: number, ...ending, pause }, 'a worker has ended and is started again')
     setTimeout(() => {
-      if (this.#state !== 'ending') this.#begin(number).catch(() => {})
+      if (this.#state === 'ending') return
+      this.#restarts.set(number, this.#restarts.get(number)! + 1)
+      this.#begin(number).catch(() => {})
     }, pause)
   }
 }
