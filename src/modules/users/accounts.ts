@@ -169,17 +169,6 @@ export function accountsOf(app: ModuleApp<typeof contract>) {
       await app.publish(tx, contract.events.userDeleted, { userId: id })
       await app.sessions.endAll(id)
     },
-
-    /** Counts a post that came (1) or went (-1). Nothing happens when the user is gone. */
-    async countPost(tx: Transaction, id: string, change: 1 | -1): Promise<void> {
-      await tx
-        .update(users)
-        .set({
-          postCount: sql`greatest(${users.postCount} + ${change}, 0)`,
-          version: sql`${users.version} + 1`,
-        })
-        .where(eq(users.id, id))
-    },
   }
 }
 

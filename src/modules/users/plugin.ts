@@ -1,11 +1,11 @@
 import { definePlugin } from '../../platform/kit/module.ts'
-import { posts } from '../posts/contract.ts'
 import { accountsOf, publicPart } from './accounts.ts'
 import type { users as contract } from './contract.ts'
 import { credentialsOf } from './credentials.ts'
 import { removeExpired } from './expired.ts'
 import { grantTask } from './grant.ts'
 import { Passwords } from './passwords.ts'
+import { countPosts } from './post-counts.ts'
 import { authRoutes } from './routes/auth.ts'
 import { profileRoutes } from './routes/profile.ts'
 import { recoveryRoutes } from './routes/recovery.ts'
@@ -24,8 +24,7 @@ export default definePlugin<typeof contract, typeof settings>((app) => {
     getUser: async ({ id }) => publicPart(await accounts.get(id)),
   })
 
-  app.subscribe(posts.events.postCreated, ({ data }, { tx }) => accounts.countPost(tx, data.authorId, 1))
-  app.subscribe(posts.events.postDeleted, ({ data }, { tx }) => accounts.countPost(tx, data.authorId, -1))
+  countPosts(app)
 
   removeExpired(app)
   grantTask(app, accounts)

@@ -19,6 +19,11 @@ export interface ReceivedEvent<D = unknown> {
 /** The transaction in which an event is handled; what it writes is committed together with the note that it was handled. */
 export interface Handling {
   readonly tx: Transaction
+  /**
+   * Runs a function before the commit, when all events that share the transaction have been handled; the same function once. For
+   * rows that handlers of other keys change too: changed here, in one order, no two transactions wait for each other in a circle.
+   */
+  beforeCommit(run: (tx: Transaction) => Promise<void>): void
   /** Runs a function after the commit; it is lost when the process dies in between, so it may only speed things up. */
   afterCommit(run: () => void): void
 }

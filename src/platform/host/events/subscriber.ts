@@ -45,6 +45,8 @@ const MEMORY = 0.9
 const CONFIRMATION_DELAY = 20
 
 type Next = Parameters<typeof keepFailed>[3]
+/** What a handler has asked to be done before the commit. */
+type Last = Parameters<Handling['beforeCommit']>[0]
 type Known = { event: ContractEvent; handle: Handle; milliseconds: number }
 
 /** An event that a handler here can take. */
@@ -258,7 +260,7 @@ export class Subscriber {
     const handle = async (tx: Transaction) => {
       const turns = await takeTurns(tx, batch, kept)
       begun = true
-      for (const one of turns.mine) await this.#run(one, tx, TOGETHER.limit)
+      await this.#runAll(turns.mine, tx, TOGETHER.limit)
       return turns
     }
     try {
@@ -309,7 +311,7 @@ export class Subscriber {
       return await context.run(() =>
         this.#db.transaction(async (tx) => {
           const turns = await takeTurns(tx, [one], kept)
-          if (turns.mine.length > 0) await this.#run(one, tx, HANDLER_TIMEOUT)
+          await this.#runAll(turns.mine, tx, HANDLER_TIMEOUT)
           return turns
         }),
       )
@@ -324,8 +326,14 @@ export class Subscriber {
     }
   }
 
+  async #runAll(batch: readonly Sound[], tx: Transaction, timeout: number): Promise<void> {
+    const last = new Set<Last>()
+    for (const one of batch) await this.#run(one, tx, timeout, last)
+    for (const run of last) await run(tx)
+  }
+
   /** Runs the handler of an event in the context of the request in whose course it was published. */
-  async #run({ delivery, known, event }: Sound, tx: Transaction, timeout: number): Promise<void> {
+  async #run({ delivery, known, event }: Sound, tx: Transaction, timeout: number, last: Set<Last>): Promise<void> {
     const context = contextOf(delivery, timeout)
     const span = context.begin(`handle ${delivery.name}`, 'consumer', { 'seam.module': this.#module })
     const late = Promise.withResolvers<never>()
@@ -333,7 +341,11 @@ export class Subscriber {
     context.await(clock)
     const began = performance.now()
     try {
-      const handling = { tx, afterCommit: (run: () => void) => afterCommit(tx, () => this.#safely(run)) }
+      const handling: Handling = {
+        tx,
+        beforeCommit: (run) => void last.add(run),
+        afterCommit: (run) => afterCommit(tx, () => this.#safely(run)),
+      }
       await context.run(() => Promise.race([known.handle(event, handling), late.promise]))
       span?.end()
     } catch (error) {
