@@ -220,7 +220,7 @@ export class RunningModule {
    */
   async prepare(): Promise<void> {
     if (this.#poolerUrl) await checkPooler(this.#database.sql, this.manifest.contract.name, this.#poolerUrl)
-    await giveHistory(this.#database.db, this.#subscribed)
+    await giveHistory(this.#database, this.manifest.contract.name, this.#subscribed)
   }
 
   /** Begins to relay, to handle events and to sweep. */
@@ -273,9 +273,8 @@ export class RunningModule {
     return [...this.#placement.subscribersOf(event), ...outside.map(({ outside: { name } }) => ({ name }))]
   }
 
-  get #running(): Sweep[] {
-    const relays = [this.#relay.news, this.#relay.again, ...this.#outside.map(({ sweep }) => sweep)]
-    return [...relays, this.#inbox, this.#pruning, ...this.#sweeps]
+  get #running(): Pick<Sweep, 'start' | 'stop'>[] {
+    return [this.#relay, ...this.#outside.map(({ sweep }) => sweep), this.#inbox, this.#pruning, ...this.#sweeps]
   }
 
   #handle(event: ContractEvent, handle: Parameters<Subscriber['on']>[1]): void {
@@ -316,7 +315,7 @@ export class RunningModule {
       },
       publish: async (tx: Transaction, event: EventType, data: unknown) => {
         await publish(tx, event as ContractEvent, data, this.#subscribersOf(event))
-        afterCommit(tx, () => this.#relay.news.wake())
+        afterCommit(tx, () => this.#relay.wake())
       },
       publishWith: async (write: SQLWrapper, event: EventType, data: unknown) => {
         const rows = await publishWith(
@@ -326,7 +325,7 @@ export class RunningModule {
           data,
           this.#subscribersOf(event),
         )
-        this.#relay.news.wake()
+        this.#relay.wake()
         return rows
       },
       sweep: ({ name, every, run }) => {

@@ -1,6 +1,8 @@
+import type { Sql } from 'postgres'
 import { type Database, sql, type Transaction } from '../../kit/tables.ts'
 import { firstIdOf, type Subscriber } from './outbox.ts'
 import { isOutside } from './outside/outside.ts'
+import { sequenceAll } from './sequence.ts'
 
 /** Keys whose history is delivered in one transaction; relays wait for it. */
 const KEYS = 100
@@ -26,9 +28,15 @@ export function replay(db: Database, subscribed: readonly Subscribed[], since: n
  * Gives new subscribers that ask for it all history that is kept. To be done before this process publishes anything: then
  * history comes first. Several may do it at once, and one that is interrupted is continued.
  */
-export async function giveHistory(db: Database, subscribed: readonly Subscribed[]): Promise<void> {
+export async function giveHistory(
+  { db, sql: client }: { db: Database; sql: Sql },
+  module: string,
+  subscribed: readonly Subscribed[],
+): Promise<void> {
   const asking = subscribed.filter(({ subscriber }) => subscriber.replay)
   if (asking.length === 0) return
+  // What the last process left behind was published for the subscribers that there were then: it becomes history, too.
+  await sequenceAll(client, module)
   const given = await db.execute<{ subscriber: string; event: string }>(
     sql`select subscriber, event from outbox_history`,
   )

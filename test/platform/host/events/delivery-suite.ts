@@ -489,6 +489,17 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     t.equal((await system.effects('beta')).length, 41, 'and once only')
   })
 
+  t.test('what nobody had relayed before there was a new subscriber is history for it, too', async (t) => {
+    const system = await start(t)
+    const before = await system.build({ subscribers: ['gamma'] })
+    await before.publish('k', 1)
+    await before.close()
+    const host = await system.host({ subscription: { replay: true } })
+    await host.publish('k', 2)
+    await system.confirmed(4)
+    for (const module of ['beta', 'gamma']) t.match([...(await system.effects(module))], [{ n: 1 }, { n: 2 }], module)
+  })
+
   t.test('an event of an unordered subscription waits for no other, and has one effect all the same', async (t) => {
     const system = await start(t)
     const open = Promise.withResolvers<void>()

@@ -12,7 +12,7 @@ import {
   type Subscriber,
   takeDue,
 } from '../../../../src/platform/host/events/outbox.ts'
-import { sequence } from '../../../../src/platform/host/events/sequence.ts'
+import { FEW, sequence, sequenceAll } from '../../../../src/platform/host/events/sequence.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import { BadInput } from '../../../../src/platform/kit/errors.ts'
 import { eq, integer, pgSchema, type Transaction, text } from '../../../../src/platform/kit/tables.ts'
@@ -91,6 +91,30 @@ t.test('a delivery to a system outside is due at once, and left to its own relay
   })
   const [row] = await sql`select *, due_at <= now() as due from outbox_deliveries where subscriber = 'webhook:crm'`
   t.match(row, { attempts: 0, due: true, place: '1', after: '0' })
+})
+
+t.test('more data than the network takes at once is read when the events have been moved on', async (t) => {
+  const text = 'x'.repeat(1_000)
+  for (let n = 0; n < 40; n++)
+    await db.transaction((tx) => publish(tx, event, { key: `k${n % 7}`, n, text: `${text} ${n}` }, SUBSCRIBERS))
+  const { due } = await number()
+  t.equal(due.length, 80)
+  for (const { event, size } of due) {
+    const { n, key } = event.data as { n: number; key: string }
+    t.same(event.data, { key: event.key, n, text: `${text} ${n}` })
+    t.equal(key, `k${n % 7}`)
+    t.ok(size > 1_000)
+  }
+})
+
+t.test('what is not taken is due at once, by all that were committed before', async (t) => {
+  for (let n = 0; n < 7; n++) await publishOne(`k${n % 2}`, n)
+  t.match(await sequence(sql, 'alpha', { limit: 3, seconds: 0 }), { events: 3, due: [] })
+  await sequenceAll(sql, 'alpha')
+  t.equal((await sql`select from outbox_new`).length, 0)
+  const due = await takeDue(sql, 'alpha', 100, 30)
+  t.equal(due.length, 14)
+  for (const { attempts } of due) t.equal(attempts, 1)
 })
 
 t.test('an event that nobody subscribes to is history all the same', async (t) => {
@@ -447,10 +471,11 @@ t.test('looking for what is new or due reads no more than that, however much his
       return rows.map((row) => row['QUERY PLAN']).join('\n')
     })
   }
-  t.equal((await sequence(overheard, 'alpha', { limit: 500, seconds: 30 })).due.length, 1)
+  t.equal((await sequence(overheard, 'alpha', { limit: FEW, seconds: 30 })).due.length, 1)
   await publishOne('k', 2, [BETA])
   const news = await planOf('with new as')
-  t.notMatch(news, /Seq Scan on outbox /, news)
+  t.notMatch(news, /Seq Scan on outbox/, news)
+  t.match(news, /Index Scan using outbox_new_pkey/)
   t.equal(news.match(/ Full Join/g)?.length, 4, 'none of them is a nested loop')
   await sql`update outbox_deliveries set due_at = now() where confirmed_at is null`
   t.equal((await takeDue(overheard, 'alpha', 200, 30)).length, 2)
