@@ -12,7 +12,7 @@ const MESSAGE = { events: 200, size: 500_000 }
 /** How many batches may be on their way to the queue while the next one is taken, */
 const UNDER_WAY = 2
 /** and how long the next one waits for them, in milliseconds; after that it is left to who looks again. */
-const PATIENCE = 250
+const PATIENCE = 1_000
 /** How long a stop may take, in milliseconds. */
 const STOPPING = 3_000
 /**

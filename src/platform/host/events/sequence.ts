@@ -46,7 +46,10 @@ export async function sequenceAll(db: Sql, module: string): Promise<void> {
 
 async function dataOf(db: Sql, rows: readonly Row[]): Promise<Map<string, string>> {
   const ids = `{${[...new Set(rows.map(({ id }) => id))].join(',')}}`
-  const read = await db`select id, data::text from outbox where id = any (${ids}::uuid[])`
+  // Planned anew: one plan for all times may read the whole table.
+  const read = await db.unsafe('select id, data::text from outbox where id = any ($1::uuid[])', [ids], {
+    prepare: false,
+  })
   return new Map(read.map(({ id, data }) => [id, data]))
 }
 
@@ -55,7 +58,7 @@ async function dataOf(db: Sql, rows: readonly Row[]): Promise<Map<string, string
  * is planned for a table that is empty, as this one is most of the time. So it has full joins where inner ones would do: these
  * can be no nested loops.
  *
- * It gives the data of events only up to 16 kB in all. An answer that did not fit into the buffers of the network would keep its
+ * It gives the data of events only up to 64 kB in all. An answer that did not fit into the buffers of the network would keep its
  * locks until somebody has read it, and a process that hangs reads nothing.
  */
 const statement = (limit: number, seconds: number): string => `
@@ -99,7 +102,7 @@ const statement = (limit: number, seconds: number): string => `
       returning event_id, subscriber, place, after, attempts
     )
     select id, name, version, key, sequence, request_id, traceparent, subscriber, place, after, attempts,
-      case when sum(pg_column_size(data)) over () <= 16000 then data::text end as data,
+      case when sum(pg_column_size(data)) over () <= 64000 then data::text end as data,
       to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at
     from numbered full join deliveries on event_id = id
     order by id, place`
