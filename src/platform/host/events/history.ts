@@ -35,14 +35,15 @@ export async function giveHistory(
 ): Promise<void> {
   const asking = subscribed.filter(({ subscriber }) => subscriber.replay)
   if (asking.length === 0) return
-  // What the last process left behind was published for the subscribers that there were then: it becomes history, too.
-  await sequenceAll(client, module)
   const given = await db.execute<{ subscriber: string; event: string }>(
     sql`select subscriber, event from outbox_history`,
   )
   const isNew = ({ event, subscriber }: Subscribed) =>
     !given.some((row) => row.subscriber === subscriber.name && row.event === event)
-  for (const [name, group] of Map.groupBy(asking.filter(isNew), ({ subscriber }) => subscriber.name)) {
+  const fresh = asking.filter(isNew)
+  // What the last process left behind was published for the subscribers that there were then: it becomes history, too.
+  if (fresh.length > 0) await sequenceAll(client, module)
+  for (const [name, group] of Map.groupBy(fresh, ({ subscriber }) => subscriber.name)) {
     await deliver(db, group, { since: 0, again: false })
     for (const { event } of group)
       await db.execute(

@@ -41,7 +41,7 @@ export async function sequence(
 
 /** Moves all new events on that have been committed before. */
 export async function sequenceAll(db: Sql, module: string): Promise<void> {
-  while ((await sequence(db, module, { limit: MANY, seconds: 0 })).events === MANY);
+  while ((await sequence(db, module, { limit: FEW, seconds: 0 })).events === FEW);
 }
 
 async function dataOf(db: Sql, rows: readonly Row[]): Promise<Map<string, string>> {

@@ -2,8 +2,6 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import postgres from 'postgres'
 import t from 'tap'
-import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
-import { migrate } from '../../../../src/platform/host/data/migrate.ts'
 import {
   confirm,
   prune,
@@ -17,20 +15,11 @@ import { FEW, sequence, sequenceAll } from '../../../../src/platform/host/events
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import { BadInput } from '../../../../src/platform/kit/errors.ts'
 import { eq, integer, pgSchema, type Transaction, text } from '../../../../src/platform/kit/tables.ts'
-import { freshDatabase } from '../../../support/database.ts'
-import { alpha, eventMigrations } from '../../../support/event-host.ts'
+import { eventDatabase } from '../../../support/event-database.ts'
+import { alpha } from '../../../support/event-host.ts'
 import { until } from '../../../support/until.ts'
 
-const database = await freshDatabase()
-const migrations = await eventMigrations()
-await migrate(database.url, { folder: migrations.folder, schemas: ['alpha'] })
-const { db, sql, close } = openModuleDatabase('alpha', database.url)
-
-t.teardown(async () => {
-  await close()
-  await migrations.remove()
-  await database.close()
-})
+const { db, sql, url } = await eventDatabase(t, 'alpha')
 const TABLES = ['outbox_new', 'outbox', 'outbox_deliveries', 'outbox_keys']
 const empty = async () => {
   for (const table of TABLES) await sql`delete from ${sql(table)}`
@@ -151,7 +140,7 @@ t.test('bad data rolls the transaction back, and the error has the path of each 
 
 t.test('publishing is one statement', async (t) => {
   const statements: string[] = []
-  const logged = postgres(database.url, {
+  const logged = postgres(url, {
     max: 1,
     debug: (_connection, query) => statements.push(query),
     connection: { role: 'seam_alpha', search_path: 'alpha' } as Record<string, string>,
@@ -423,7 +412,7 @@ t.test('an old event that is delivered once more while it would be removed stays
     select uuidv7(make_interval(hours => -age)), 'thing.happened', 1, age::text, 1, '{}' from generate_series(3, 4) as age`
   await sql`insert into outbox_deliveries (event_id, subscriber, place) select id, 'beta', 1 from outbox where key = '4'`
   // Looking at deliveries takes until somebody lets go of a lock.
-  const owner = postgres(database.url, { max: 1, onnotice: () => {} })
+  const owner = postgres(url, { max: 1, onnotice: () => {} })
   t.teardown(() => owner.end())
   await owner`
     create function alpha.looked() returns boolean language plpgsql as
@@ -448,12 +437,12 @@ t.test('looking for what is new or due reads no more than that, however much his
   await sql`insert into outbox_deliveries (event_id, subscriber, place, confirmed_at) select id, 'beta', 1, now() from outbox`
   await sql`insert into outbox_keys (key, last) select key, 1 from outbox`
   await publishOne('k', 1, [BETA])
-  const owner = postgres(database.url, { max: 1, onnotice: () => {} })
+  const owner = postgres(url, { max: 1, onnotice: () => {} })
   await owner`analyze alpha.outbox, alpha.outbox_deliveries, alpha.outbox_keys`
   await owner.end()
 
   const statements: [string, unknown[]][] = []
-  const overheard = postgres(database.url, {
+  const overheard = postgres(url, {
     max: 1,
     debug: (_connection, query, parameters) => statements.push([query, parameters]),
     connection: { role: 'seam_alpha', search_path: 'alpha' } as Record<string, string>,

@@ -2,23 +2,18 @@ import { randomBytes } from 'node:crypto'
 import pino from 'pino'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
-import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
-import { migrate } from '../../../../src/platform/host/data/migrate.ts'
 import type { Message, Transport } from '../../../../src/platform/host/events/delivery.ts'
 import { publish } from '../../../../src/platform/host/events/outbox.ts'
 import { createRelay } from '../../../../src/platform/host/events/relay.ts'
-import { freshDatabase } from '../../../support/database.ts'
-import { alpha, eventMigrations } from '../../../support/event-host.ts'
+import { eventDatabase } from '../../../support/event-database.ts'
+import { alpha } from '../../../support/event-host.ts'
 import { until } from '../../../support/until.ts'
 
 /** A relay whose messages go where a test says. */
 async function start(t: Test, send: (messages: readonly Message[]) => Promise<void>, statementTimeout = 10_000) {
-  const database = await freshDatabase()
-  const migrations = await eventMigrations()
-  await migrate(database.url, { folder: migrations.folder, schemas: ['alpha'] })
-  const { db, sql, close } = openModuleDatabase('alpha', database.url)
+  const { db, sql, url } = await eventDatabase(t, 'alpha')
   const connection = { search_path: 'alpha', statement_timeout: statementTimeout }
-  const own = postgres(database.url, { max: 4, connection: connection as object, onnotice: () => {} })
+  const own = postgres(url, { max: 4, connection: connection as object, onnotice: () => {} })
   let outside = 0
   const relay = createRelay('alpha', {
     db: own,
@@ -29,9 +24,6 @@ async function start(t: Test, send: (messages: readonly Message[]) => Promise<vo
   t.teardown(async () => {
     await relay.stop()
     await own.end({ timeout: 1 })
-    await close()
-    await migrations.remove()
-    await database.close()
   })
   return {
     sql,

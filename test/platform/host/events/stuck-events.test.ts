@@ -1,23 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import pino from 'pino'
 import t from 'tap'
-import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
-import { migrate } from '../../../../src/platform/host/data/migrate.ts'
 import type { Delivery, Message, Transport } from '../../../../src/platform/host/events/delivery.ts'
 import { discard, redrive, stuckEvents } from '../../../../src/platform/host/events/stuck-events.ts'
 import { Subscriber } from '../../../../src/platform/host/events/subscriber.ts'
-import { freshDatabase } from '../../../support/database.ts'
-import { alpha, eventMigrations } from '../../../support/event-host.ts'
+import { eventDatabase } from '../../../support/event-database.ts'
+import { alpha } from '../../../support/event-host.ts'
 
-const database = await freshDatabase()
-const migrations = await eventMigrations()
-await migrate(database.url, { folder: migrations.folder, schemas: ['beta'] })
-const { db, sql, close } = openModuleDatabase('beta', database.url)
-t.teardown(async () => {
-  await close()
-  await migrations.remove()
-  await database.close()
-})
+const { db, sql } = await eventDatabase(t, 'beta')
 
 const handled: string[] = []
 const sent: { to: string; message: Message }[] = []

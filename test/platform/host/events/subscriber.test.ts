@@ -2,28 +2,17 @@ import { randomUUID } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import pino from 'pino'
 import t from 'tap'
-import { openModuleDatabase } from '../../../../src/platform/host/data/databases.ts'
-import { migrate } from '../../../../src/platform/host/data/migrate.ts'
 import type { Delivery, Transport } from '../../../../src/platform/host/events/delivery.ts'
 import { failureOf } from '../../../../src/platform/host/events/failure.ts'
 import { keep, keepFailed, putBack, takeDue } from '../../../../src/platform/host/events/inbox.ts'
 import { Subscriber } from '../../../../src/platform/host/events/subscriber.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
 import { sql as sqlOf } from '../../../../src/platform/kit/tables.ts'
-import { freshDatabase } from '../../../support/database.ts'
-import { alpha, eventMigrations } from '../../../support/event-host.ts'
+import { eventDatabase } from '../../../support/event-database.ts'
+import { alpha } from '../../../support/event-host.ts'
 import { until } from '../../../support/until.ts'
 
-const database = await freshDatabase()
-const migrations = await eventMigrations()
-await migrate(database.url, { folder: migrations.folder, schemas: ['beta'] })
-const { db, sql, close } = openModuleDatabase('beta', database.url)
-
-t.teardown(async () => {
-  await close()
-  await migrations.remove()
-  await database.close()
-})
+const { db, sql } = await eventDatabase(t, 'beta')
 
 const subscriber = (handle: (key: string) => Promise<void>) => {
   const transport = { send: async () => {} } as unknown as Transport
