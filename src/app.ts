@@ -48,8 +48,14 @@ import type { Manifest, Task } from './platform/kit/module.ts'
 /** How long open connections have to end before a stopping process closes them, in milliseconds; a developer need not wait. */
 const DRAIN = { production: 1_000, development: 100 }
 
-/** How long a stop waits: for a start under way, for requests, and for what runs in the background, in milliseconds. */
-const PATIENCE = { start: 6_000, requests: 3_000, stop: 4_000 }
+/** A gateway passes on so many times as many requests for a module as a process answers of its own: that costs less. */
+const PASSED_ON = 4
+
+/**
+ * How long a stop waits, in milliseconds: for a start under way, for answers (with the time before, the deadline of a request), for
+ * what runs in the background, and for connections on which answers are still being read. Together 20 s and less.
+ */
+const PATIENCE = { start: 6_000, answers: 9_000, stop: 3_000, connections: 3_000 }
 
 /** One process of the system: built, listening on request, closed in the right order. */
 export interface App {
@@ -149,7 +155,13 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     sendSecurityHeaders(api)
     if (config.corsOrigins.length > 0) await allowOrigins(api, config.corsOrigins)
   }
-  const gates = new Gates(hosted, { most: config.busyLimit, registry })
+  const gates = new Gates(
+    [
+      ...hosted.map((module) => ({ module, most: config.busyLimit })),
+      ...(edge ? placement.remote.map(nameOf).map((module) => ({ module, most: PASSED_ON * config.busyLimit })) : []),
+    ],
+    registry,
+  )
   shedLoad(api, gates)
   authenticate(api, { edge, tokens, sessions })
   limitRequests(api, {
@@ -193,7 +205,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   const grpc = config.rpc === 'grpc' && modules.length > 0 ? await grpcServer({ procedures, tokens }) : undefined
   const closeAll = async () => {
     await Promise.allSettled(outside.map((system) => system.close()))
-    await Promise.allSettled([closeServer(api), closeServer(ops), grpc?.close(PATIENCE.requests)])
+    await Promise.allSettled([closeServer(api), closeServer(ops), grpc?.close(PATIENCE.connections)])
     await remote?.close()
     await discovery.close()
     await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.close())))
@@ -262,8 +274,8 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     try {
       await discovery.deregister()
       await Promise.all([
-        drain(api, config.production ? DRAIN.production : DRAIN.development),
-        grpc?.close(PATIENCE.requests),
+        drain(api, config.production ? DRAIN.production : DRAIN.development).then(() => gates.empty(PATIENCE.answers)),
+        grpc?.close(PATIENCE.answers),
       ])
       await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.stop())))
       await state.transport?.close()
@@ -317,8 +329,8 @@ function doubleTasks(modules: readonly RunningModule[]): string[] {
 /** Requests under way may end; then connections are cut, also those that never finish what they began to send. */
 async function closeServer(server: FastifyInstance): Promise<void> {
   const closed = server.close()
-  if (!(await within(PATIENCE.requests, closed))) server.server.closeAllConnections()
-  await within(PATIENCE.requests, closed)
+  if (!(await within(PATIENCE.connections, closed))) server.server.closeAllConnections()
+  await within(1_000, closed)
 }
 
 /** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */

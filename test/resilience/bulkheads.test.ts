@@ -9,7 +9,7 @@ import { freshState, planTopology } from '../support/topology.ts'
 import { until } from '../support/until.ts'
 import { median } from './load.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(400_000)
 
 /** What posts takes on at a time: half of it may wait for one module. */
 const BUSY_LIMIT = 200

@@ -4,7 +4,7 @@ import { until } from '../support/until.ts'
 import { keepAsking, percentile, type Seen } from './load.ts'
 import { scene } from './mills.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 t.test('all are gone: callers fail at once, and go on as soon as one is back', async (t) => {
   const { mills, http, grpc, get } = await scene(t)

@@ -4,7 +4,7 @@ import { until } from '../support/until.ts'
 import { keepAsking } from './load.ts'
 import { scene } from './mills.ts'
 
-t.setTimeout(90_000)
+t.setTimeout(240_000)
 
 /** How long it hangs, in milliseconds: longer than an edge gives a request. */
 const HANGS = 13_000

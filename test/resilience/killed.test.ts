@@ -4,7 +4,7 @@ import { until } from '../support/until.ts'
 import { keepAsking, median, percentile, tails } from './load.ts'
 import { scene } from './mills.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 t.test('one instance is killed: no query fails, and soon all is as fast as before', async (t) => {
   const { mills, http, grpc, get } = await scene(t)
@@ -17,13 +17,13 @@ t.test('one instance is killed: no query fails, and soon all is as fast as befor
   await until('all are warm', () => performance.now() > began + 1_500)
   const killed = performance.now()
   await mills[0]!.end('SIGKILL')
-  await until('the rest has gone on', () => performance.now() > killed + 3_000)
+  await until('the rest has gone on', () => performance.now() > killed + 4_000)
   await Promise.all(Object.values(loads).map((load) => load.end()))
 
   for (const [what, load] of Object.entries(loads)) {
     t.strictSame(load.failures, [], `none of ${load.seen.length} ${what} has failed`)
     const before = median(tails(load, killed - 1_000, killed))
-    const after = tails(load, killed, killed + 3_000)
+    const after = tails(load, killed, killed + 4_000)
     const all = after.map((ms) => ms.toFixed(1)).join(', ')
     const worst = percentile(load.between(killed - 50, killed + 2_000), 1).toFixed(0)
     t.comment(`${what}: p99 ${before.toFixed(1)} ms, after the kill ${all} in each 250 ms; the worst ${worst} ms`)

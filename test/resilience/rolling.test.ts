@@ -4,13 +4,16 @@ import { until } from '../support/until.ts'
 import { keepAsking, percentile } from './load.ts'
 import { scene } from './mills.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 t.test('instances are restarted in turn, and nothing fails', async (t) => {
   const { mills, http, grpc, get } = await scene(t)
   const loads = {
     'queries by http': keepAsking(() => http.grind({}), { callers: 6, pause: 10 }),
     'queries by grpc': keepAsking(() => grpc.grind({}), { callers: 6, pause: 10 }),
+    // Without keys: what has reached nobody may be sent again, and nothing else.
+    'commands by http': keepAsking(() => http.crush({}), { callers: 6, pause: 10 }),
+    'commands by grpc': keepAsking(() => grpc.crush({}), { callers: 6, pause: 10 }),
     requests: keepAsking(get, { callers: 4, pause: 10 }),
   }
   const began = performance.now()

@@ -4,7 +4,7 @@ import { until } from '../support/until.ts'
 import { keepAsking, percentile } from './load.ts'
 import { scene } from './mills.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 t.test('one of three is slow: within 5 s hardly anybody notices', async (t) => {
   const { mills, http, grpc } = await scene(t)

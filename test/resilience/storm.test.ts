@@ -4,7 +4,7 @@ import { until } from '../support/until.ts'
 import { keepAsking, percentile } from './load.ts'
 import { scene } from './mills.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 /** How many processes ask; each may repeat so many a second, where that is more than a fifth. */
 const ASKING = 2

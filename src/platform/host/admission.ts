@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Counter, Gauge, type Registry } from 'prom-client'
 
 /**
- * How many requests and calls one process has under way for one module, and how many it takes on. More than it can answer
- * soon would only make all of them late, so these are refused at once, as long as that is cheap.
+ * How many requests and calls one process has under way for one module, and how many it takes on. At a gateway: requests that are
+ * passed on. More than it can answer soon would only make all of them late, so these are refused at once, as long as that is cheap.
  */
 export class Gate {
   readonly module: string
@@ -37,11 +38,11 @@ export class Gate {
 export class Gates {
   readonly #gates = new Map<string, Gate>()
 
-  /** @param most requests and calls at a time, for each module */
-  constructor(modules: readonly string[], options: { most: number; registry: Registry }) {
-    for (const module of modules) this.#gates.set(module, new Gate(module, options.most))
+  /** @param limits for each module, the most requests and calls at a time */
+  constructor(limits: readonly { module: string; most: number }[], registry: Registry) {
+    for (const { module, most } of limits) this.#gates.set(module, new Gate(module, most))
     const gates = this.#gates
-    const common = { labelNames: ['module'], registers: [options.registry] }
+    const common = { labelNames: ['module'], registers: [registry] }
     new Gauge({
       ...common,
       name: 'seam_in_progress',
@@ -61,7 +62,13 @@ export class Gates {
     })
   }
 
-  /** @returns undefined for modules that are not hosted here */
+  /** Waits until all that has come in is answered, but not longer than `milliseconds`. */
+  async empty(milliseconds: number): Promise<void> {
+    const until = performance.now() + milliseconds
+    while (performance.now() < until && [...this.#gates.values()].some(({ inside }) => inside > 0)) await sleep(20)
+  }
+
+  /** @returns undefined where nothing is limited */
   of(module: string): Gate | undefined {
     return this.#gates.get(module)
   }

@@ -53,7 +53,7 @@ const catalogue = [
   ),
 ]
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 for (const [where, outside] of Object.entries({ 'in this process': [], 'in another process': ['beds'] })) {
   t.test(`work in the database, ${where}`, async (t) => {

@@ -36,7 +36,7 @@ function client(t: Test, connections = 2_000) {
     })
 }
 
-t.setTimeout(90_000)
+t.setTimeout(240_000)
 
 const queue = defineContract('queue', { routes: ['/api/queue'] })
 const queueModule = moduleOf(queue, async (app) => {
@@ -116,6 +116,17 @@ t.test('a process that is asked for ten times as much as it can do goes on doing
   const { body: metrics } = await ask(`${ops}/metrics`)
   t.match(metrics, new RegExp(`seam_refused_total\\{module="queue"\\} ${bad.length}\\n`), 'they are counted')
   t.match(metrics, 'seam_in_progress{module="queue"} 0')
+})
+
+t.test('a gateway does not take an instance for ill that has enough to do', async (t) => {
+  const topology = await startTopology({ catalogue: [queueModule], outside: ['queue'], env: { BUSY_LIMIT: '20' } })
+  t.teardown(() => topology.close())
+  const ask = client(t)
+  const answers = await Promise.all(Array.from({ length: 60 }, () => ask(`${topology.url}/api/queue`)))
+  const statuses = Object.groupBy(answers, ({ status }) => status)
+  t.strictSame(Object.keys(statuses), ['200', '503'])
+  t.ok(statuses[200]!.length >= 20, `${statuses[200]!.length} answered`)
+  t.equal((await ask(`${topology.url}/api/queue`)).status, 200, 'at once after that')
 })
 
 t.test('who sends a body slowly, or does not read the answer, keeps nobody out', async (t) => {

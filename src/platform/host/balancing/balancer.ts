@@ -46,12 +46,12 @@ export class Balancer {
 
   /**
    * @param tried instances that have failed this request already: another one, if there is any
+   * @param now what `performance.now()` says; who knows it already need not have the clock read again
    * @throws {NobodyToAsk} when there is no instance, or all are left out
    */
-  pick(module: string, tried: readonly Instance[] = NONE): Instance {
+  pick(module: string, tried: readonly Instance[] = NONE, now = performance.now()): Instance {
     const known = this.#knownOf(module)
     const { tiers } = known
-    const now = performance.now()
     if (now - known.compared > COMPARED) {
       known.compared = now
       leaveOutSlow(known.instances, now)

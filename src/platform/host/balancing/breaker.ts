@@ -16,6 +16,7 @@ export class Breaker {
   readonly #rules = [new ConsecutiveBreaker(IN_A_ROW), new SamplingBreaker(SHARE)]
   #state: CircuitState = CircuitState.Closed
   #openUntil = 0
+  #opened = 0
   /** How often it has opened; a try that failed is no opening of its own. */
   openings = 0
 
@@ -36,18 +37,29 @@ export class Breaker {
     this.#openUntil = now + PAUSE
   }
 
-  /** While it is open, what began before says nothing of now: the one that tries decides. */
-  succeeded(): void {
-    if (this.#state === CircuitState.Open) return
+  /** @param began when the request began, by `performance.now()`; left out: since the breaker opened last */
+  succeeded(began = Number.POSITIVE_INFINITY): void {
+    if (this.#state === CircuitState.Open || this.#isOld(began)) return
     for (const rule of this.#rules) rule.success(this.#state)
     this.#state = CircuitState.Closed
   }
 
-  failed(now = performance.now()): void {
+  /** @param began as above */
+  failed(now = performance.now(), began = Number.POSITIVE_INFINITY): void {
+    if (this.#isOld(began)) return
     const open = this.#rules.map((rule) => rule.failure(this.#state)).some(Boolean)
     if (!open && this.#state === CircuitState.Closed) return
     if (this.#state === CircuitState.Closed) this.openings++
     this.#state = CircuitState.Open
+    this.#opened = now
     this.#openUntil = now + PAUSE
+  }
+
+  /**
+   * While it is not closed, what began before says nothing of now, be it good or bad: the one that tries decides. Requests that
+   * were under way when an instance hung go on failing for as long as they have time.
+   */
+  #isOld(began: number): boolean {
+    return this.#state !== CircuitState.Closed && began < this.#opened
   }
 }

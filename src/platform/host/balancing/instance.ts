@@ -65,12 +65,15 @@ export class Instance implements Endpoint {
     this.#leftOutUntil = now + TRIAL
   }
 
-  /** @param milliseconds how long it took, if it was answered and that says how fast the instance is */
-  ended(outcome: Outcome, milliseconds?: number): void {
+  /**
+   * @param milliseconds how long it took, if it was answered and that says how fast the instance is
+   * @param began when it began, by `performance.now()`; left out: just now
+   */
+  ended(outcome: Outcome, milliseconds?: number, began?: number): void {
     this.inFlight--
     if (milliseconds !== undefined) this.#took(milliseconds)
-    if (outcome === 'answered') this.breaker.succeeded()
-    else if (outcome === 'failed') this.breaker.failed()
+    if (outcome === 'answered') this.breaker.succeeded(began)
+    else if (outcome === 'failed') this.breaker.failed(performance.now(), began)
   }
 
   #took(milliseconds: number): void {

@@ -18,16 +18,17 @@ export class Tier {
   #pick(tried: readonly Instance[], now: number, slow: boolean): Instance | undefined {
     let count = 0
     let weight = 0
+    let last: Instance | undefined
     for (const instance of this.#instances) {
       if (!mayAsk(instance, tried, now, slow)) continue
       count++
       weight += instance.weight
+      last = instance
     }
-    if (count === 0) return undefined
+    if (count < 2) return last
     const evenly = this.#isEven || weight === 0
     const total = evenly ? count : weight
     const one = this.#draw(total, evenly, tried, now, slow)
-    if (count === 1) return one
     // Drawn twice, the busiest of all would be asked. Of different weights the heaviest is meant to be drawn twice.
     const other = evenly
       ? this.#draw(total - 1, true, tried, now, slow, one)
@@ -58,8 +59,11 @@ export class Tier {
   }
 }
 
+/** Whether it has failed is found out also while it is left alone for being slow: the others may be gone by the time it is not. */
 const mayAsk = (instance: Instance, tried: readonly Instance[], now: number, slow: boolean): boolean =>
-  instance.breaker.mayAsk(now) && (slow || !instance.isLeftOut(now)) && !tried.includes(instance)
+  instance.breaker.mayAsk(now) &&
+  (slow || !instance.isLeftOut(now) || instance.breaker.state !== 'closed') &&
+  !tried.includes(instance)
 
 /** The tiers of a list of instances, those that are asked first coming first. */
 export const tiersOf = (instances: readonly Instance[]): readonly Tier[] =>

@@ -119,8 +119,11 @@ export class RedisStore implements CacheStore {
   }
 
   async #pay(): Promise<void> {
-    if (this.#owed.size > 0) this.#paying ??= this.#payAll().finally(() => (this.#paying = undefined))
-    await this.#paying
+    // What has come to be owed during a payment is not part of it.
+    while (this.#paying || this.#owed.size > 0) {
+      this.#paying ??= this.#payAll().finally(() => (this.#paying = undefined))
+      await this.#paying
+    }
   }
 
   async #payAll(): Promise<void> {

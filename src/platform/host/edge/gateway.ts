@@ -27,6 +27,8 @@ export async function proxyModules(
     pipelining: 1,
     allowH2: false,
     keepAliveTimeout: 4_000,
+    // Servers say for how long they keep a connection (75 s), and undici would believe them instead.
+    keepAliveMaxTimeout: 4_000,
     connect: { timeout: 2_000 },
     // The deadline of each request is shorter.
     headersTimeout: 0,

@@ -10,7 +10,7 @@ import { COMPRESSED_FROM } from '../http/compression.ts'
 import type { SystemTokens } from '../identity/tokens.ts'
 import type { Waiter } from '../request-context.ts'
 import type { RetryBudget } from '../rpc/policies/retry-budget.ts'
-import { FAILED_HEADER, REPEATED_HEADER } from '../rpc/wire.ts'
+import { BUSY, FAILED_HEADER, REPEATED_HEADER } from '../rpc/wire.ts'
 import { type Span, spanBelow } from '../tracing/tracer.ts'
 import { headersBack, headersOn } from './hop-headers.ts'
 import type { Upload } from './upload.ts'
@@ -44,7 +44,7 @@ export class Hop implements Waiter {
   readonly way: Way
   readonly request: FastifyRequest
   private readonly reply: FastifyReply
-  private readonly upload: Upload | undefined
+  readonly upload: Upload | undefined
   private readonly tried: Instance[] = []
   private attempt: Attempt | undefined
   /** Whether what it asks for may have been done. */
@@ -61,10 +61,12 @@ export class Hop implements Waiter {
   begin(): void {
     this.request.context.await(this)
     if (this.isOver) return
-    this.way.budget.asked()
+    const { balancer, budget, module } = this.way
+    const now = performance.now()
+    budget.asked(now)
     if (this.upload) this.upload.onFault = (fault) => this.refuse(fault)
     try {
-      this.send(this.way.balancer.pick(this.way.module))
+      this.send(balancer.pick(module, this.tried, now), now)
     } catch (error) {
       this.refuse(error as Error)
     }
@@ -86,7 +88,10 @@ export class Hop implements Waiter {
   /** An instance has answered, or its answer begins. */
   answer(status: number, headers: IncomingHttpHeaders, body: Buffer | Readable | undefined): void {
     if (!(body instanceof Readable)) this.finish()
-    if (this.reply.raw.headersSent || this.reply.raw.destroyed) return
+    if (this.reply.raw.headersSent || this.reply.raw.destroyed) {
+      if (body instanceof Readable) body.destroy()
+      return
+    }
     const inAscii = headersBack(headers, this.reply)
     if (status === 204) this.reply.removeHeader('content-length')
     this.letGo()
@@ -129,14 +134,15 @@ export class Hop implements Waiter {
     if (!instance) return false
     // What has reached nobody is no more work for anybody.
     if (wasSent && !budget.take()) return false
+    this.request.log.debug({ module, origin: instance.origin, wasSent }, 'an instance has failed; another is asked')
     this.mayBeDone ||= wasSent
-    this.send(instance)
+    this.send(instance, performance.now())
     return true
   }
 
-  private send(instance: Instance): void {
+  private send(instance: Instance, now: number): void {
     this.tried.push(instance)
-    const attempt = new Attempt(this, instance, this.upload?.complete === false)
+    const attempt = new Attempt(this, instance, now)
     this.attempt = attempt
     const { method, url } = this.request
     const headers = headersOn(this.request, this.way, attempt.span?.traceparent ?? this.request.context.traceparent)
@@ -168,7 +174,7 @@ class Attempt implements Dispatcher.DispatchHandler {
   private readonly hop: Hop
   private readonly isUpload: boolean
   private readonly instance: Instance
-  private readonly began = performance.now()
+  private readonly began: number
   /** How long it took until the answer began, in milliseconds; undefined where that depends on the client. */
   private took: number | undefined
   private controller: Dispatcher.DispatchController | undefined
@@ -181,16 +187,17 @@ class Attempt implements Dispatcher.DispatchHandler {
   private stream: Readable | undefined
   readonly span: Span | undefined
 
-  constructor(hop: Hop, instance: Instance, isUpload: boolean) {
+  constructor(hop: Hop, instance: Instance, now: number) {
     this.hop = hop
-    this.isUpload = isUpload
+    this.isUpload = hop.upload?.complete === false
     this.instance = instance
+    this.began = now
     const { context } = hop.request
     if (context.span)
       this.span = spanBelow(context.traceparent, `pass on to ${hop.way.module}`, 'client', {
         'server.address': instance.origin,
       })
-    instance.began()
+    instance.began(now)
   }
 
   get isOfEvents(): boolean {
@@ -212,7 +219,7 @@ class Attempt implements Dispatcher.DispatchHandler {
     else this.wasSent = true
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     // 1xx: the answer proper is still to come.
     if (status < 200 || this.hasEnded) return
     if (headers.connection === 'close') this.instance.drains()
@@ -222,6 +229,8 @@ class Attempt implements Dispatcher.DispatchHandler {
     if (status >= 500 && !this.isPassedBack()) return
     const isBodiless = this.hop.request.method === 'HEAD' || status === 204 || status === 304
     if (isBodiless || Number(headers['content-length']) <= SMALL) this.parts = []
+    // Its first event may be a long time coming; until then it looks like an answer that is late.
+    else if (this.isOfEvents) this.stream = this.pass(controller)
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -230,18 +239,22 @@ class Attempt implements Dispatcher.DispatchHandler {
       this.parts.push(chunk)
       return
     }
-    if (!this.stream) {
-      this.stream = new Readable({
-        read: () => controller.resume(),
-        // The client has gone, maybe long after the deadline.
-        destroy: (error, done) => {
-          this.abandon('given up')
-          done(error)
-        },
-      })
-      this.hop.answer(this.status, this.headers, this.stream)
-    }
+    this.stream ??= this.pass(controller)
     if (!this.stream.push(chunk)) controller.pause()
+  }
+
+  /** Begins to pass an answer back as it comes. */
+  private pass(controller: Dispatcher.DispatchController): Readable {
+    const stream = new Readable({
+      read: () => controller.resume(),
+      // The client has gone, maybe long after the deadline.
+      destroy: (error, done) => {
+        this.abandon('given up')
+        done(error)
+      },
+    })
+    this.hop.answer(this.status, this.headers, stream)
+    return stream
   }
 
   onResponseEnd(): void {
@@ -274,9 +287,9 @@ class Attempt implements Dispatcher.DispatchHandler {
   private isPassedBack(): boolean {
     const { module } = this.hop.way
     const failed = this.headers[FAILED_HEADER] ?? module
-    // Another module has failed, or nobody; or (`seam`) the instance has too much to do, which says nothing about whether it is well.
-    this.outcome = failed === module ? 'failed' : failed === 'seam' ? 'given up' : 'answered'
-    const mayBeBetter = (this.status === 502 || this.status === 503) && (failed === module || failed === 'seam')
+    // Another module has failed, or nobody; or the instance has enough to do, which says nothing about whether it is well.
+    this.outcome = failed === module ? 'failed' : failed === BUSY ? 'given up' : 'answered'
+    const mayBeBetter = (this.status === 502 || this.status === 503) && (failed === module || failed === BUSY)
     const isProblem = this.headers['content-type'] === PROBLEM && this.status < 600
     if (!mayBeBetter && isProblem) return true
     const isRepeated = mayBeBetter && this.hop.again()
@@ -291,7 +304,7 @@ class Attempt implements Dispatcher.DispatchHandler {
   private end(outcome: Outcome): void {
     this.hasEnded = true
     this.span?.end(outcome === 'answered' ? undefined : outcome)
-    this.instance.ended(outcome, outcome === 'answered' ? this.took : undefined)
+    this.instance.ended(outcome, outcome === 'answered' ? this.took : undefined, this.began)
   }
 }
 

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Overloaded } from '../../kit/errors.ts'
 import type { Gate, Gates } from '../admission.ts'
+import { BUSY, FAILED_HEADER, IDENTITY_HEADER } from '../rpc/wire.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -23,7 +24,11 @@ export function shedLoad(server: FastifyInstance, gates: Gates): void {
     const { module } = request.routeConfig
     const gate = module === undefined || request.gate ? undefined : gates.of(module)
     if (!gate) return done()
-    if (!gate.enter()) return done(new Overloaded(gate.module))
+    if (!gate.enter()) {
+      // A gateway asks another instance, and does not take this one for ill. Whether it is one is found out later, at some cost.
+      if (request.vouched || IDENTITY_HEADER in request.headers) reply.header(FAILED_HEADER, BUSY)
+      return done(new Overloaded(gate.module))
+    }
     request.gate = gate
     reply.raw.on('close', () => leave(request))
     done()

@@ -31,7 +31,13 @@ const REMEMBERED = 1_000
 
 function tokens<T>(
   secret: string,
-  options: { purpose: string; lifetime: number; shape: TSchema; reuse: boolean },
+  options: {
+    purpose: string
+    lifetime: number
+    shape: TSchema
+    /** Tells any claims from all others, where the same ones get the same token; JSON takes twice the time. */
+    nameOf?: (claims: T) => string
+  },
 ): Tokens<T> {
   const key = keyFor(secret, options.purpose)
   const sign = createSigner({ key, algorithm: 'HS256', expiresIn: options.lifetime * 1000 })
@@ -57,8 +63,8 @@ function tokens<T>(
 
   return {
     sign(audience, claims) {
-      if (!options.reuse) return sign({ aud: audience, jti: randomUUID(), claims })
-      const what = `${audience} ${JSON.stringify(claims)}`
+      if (!options.nameOf) return sign({ aud: audience, jti: randomUUID(), claims })
+      const what = `${audience} ${options.nameOf(claims)}`
       let token = signed.get(what)
       if (!token) signed.set(what, (token = sign({ aud: audience, jti: randomUUID(), claims })))
       return token
@@ -98,18 +104,19 @@ export interface SystemTokens {
 /** @param secret `SECRET`: the same in every process of the system */
 export function systemTokens(secret: string): SystemTokens {
   return {
-    user: tokens(secret, { purpose: 'user token', lifetime: USER_TOKEN_LIFETIME, shape: User, reuse: false }),
+    user: tokens(secret, { purpose: 'user token', lifetime: USER_TOKEN_LIFETIME, shape: User }),
     service: tokens(secret, {
       purpose: 'service token',
       lifetime: INTERNAL_TOKEN_LIFETIME,
       shape: Service,
-      reuse: true,
+      nameOf: ({ caller }) => caller,
     }),
     identity: tokens(secret, {
       purpose: 'identity token',
       lifetime: INTERNAL_TOKEN_LIFETIME,
       shape: Vouched,
-      reuse: true,
+      nameOf: ({ identity }) =>
+        identity ? `${identity.userId} ${identity.sessionId} ${identity.roles} ${identity.wroteAt}` : '',
     }),
   }
 }

@@ -20,7 +20,10 @@ export interface RemoteCall {
   readonly asked: Instance[]
 }
 
-/** The cause of an {@link Unavailable}: nothing of the call has left this process, so that to send it again does nothing twice. */
+/**
+ * The cause of an {@link Unavailable}: nothing of the call has left this process, or the far side has refused it unseen, so that
+ * to send it again does nothing twice.
+ */
 export class NotSent extends Error {}
 
 /** The cause of an {@link Unavailable}: the module has answered, with an error that only a later release knows. */

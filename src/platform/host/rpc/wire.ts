@@ -24,8 +24,10 @@ export const IDENTITY_HEADER = 'x-seam-identity'
 export const TIMEOUT_HEADER = 'x-seam-timeout'
 /** In a request that is sent once more: what it asks for may have been done already, by another instance. */
 export const REPEATED_HEADER = 'x-seam-repeated'
-/** In an answer of 5xx: the module that failed, which need not be the one that was asked; or {@link NOBODY}. */
+/** In an answer of 5xx: the module that failed, which need not be the one that was asked; or {@link BUSY}, or {@link NOBODY}. */
 export const FAILED_HEADER = 'x-seam-failed'
+/** What was refused because there is enough to do. */
+export const BUSY = 'seam'
 /** What was not done once more. */
 export const NOBODY = 'nobody'
 

@@ -58,6 +58,29 @@ t.test('one that fails is left out, and when all are there is nobody to ask', as
   }
 })
 
+t.test('one that is about to stop and then fails is tried again as soon as any other', async (t) => {
+  const balancer = balancerOf()
+  const [a] = balancer.instancesOf('mill')
+  const now = performance.now()
+  for (let times = 0; times < 5; times++) {
+    a!.began(now)
+    a!.ended('failed')
+  }
+  a!.drains(now)
+  const isAsked = (at: number) => Array.from({ length: 200 }, () => balancer.pick('mill', [], at)).includes(a!)
+  t.notOk(isAsked(now + 400))
+  t.ok(isAsked(now + 600), 'though it is left alone for two seconds')
+  a!.began(now + 600)
+  t.notOk(isAsked(now + 700), 'one request tries')
+  a!.ended('answered', 1)
+  t.notOk(isAsked(now + 800), 'then it is left alone')
+  t.equal(
+    balancer.pick('mill', balancer.instancesOf('mill').slice(1), now + 800),
+    a,
+    'but is there when the others are not',
+  )
+})
+
 t.test('requests that are given up say nothing about an instance', async (t) => {
   const balancer = balancerOf()
   const [a] = balancer.instancesOf('mill')

@@ -64,3 +64,18 @@ t.test('a try that succeeds closes it, and one that nobody hears of is followed 
   fail(breaker, 4)
   t.equal(breaker.state, 'closed', 'and what was before does not count any more')
 })
+
+t.test('what began before it opened says nothing of now, be it good or bad', async (t) => {
+  const breaker = new Breaker()
+  const before = performance.now()
+  fail(breaker, 5)
+  const opened = performance.now()
+  breaker.failed(opened + 450, before)
+  t.ok(breaker.mayAsk(opened + 510), 'a late failure does not put the try off')
+  breaker.began(opened + 510)
+  breaker.failed(opened + 520, before)
+  breaker.succeeded(before)
+  t.equal(breaker.state, 'half-open')
+  breaker.succeeded(opened + 510)
+  t.equal(breaker.state, 'closed')
+})

@@ -5,7 +5,7 @@ import { freshState } from '../../../support/topology.ts'
 import { until } from '../../../support/until.ts'
 import { shelf, start, World } from './shelf.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 t.test('an event is sent to those who may have kept answers, and to nobody else', async (t) => {
   const world = new World()

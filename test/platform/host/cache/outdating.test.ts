@@ -2,7 +2,7 @@ import t from 'tap'
 import { until } from '../../../support/until.ts'
 import { shelf, start, World } from './shelf.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 for (const outside of [[], ['users']])
   for (const queue of ['postgres', 'redis'] as const) {

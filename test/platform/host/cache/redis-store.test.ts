@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import pino from 'pino'
 import t, { type Test } from 'tap'
@@ -129,6 +129,21 @@ t.test('what could not be outdated is outdated before anything is believed again
   t.equal(found.kept, undefined)
   t.equal(await textOf(one!, 'other', ['other']), 'old', 'Redis has kept the rest')
   t.equal(await textOf(two!, 'late', ['late']), undefined, 'and others see it')
+})
+
+t.test('also what came to be owed while Redis was already being told the rest', async (t) => {
+  const store = await open(t, { log, patience: 600, pause: 200 })
+  for (const key of ['first', 'second']) await store.keep(key, 'old', await look(store, key, [key]), LIFE)
+  await server.signal('SIGSTOP')
+  t.teardown(() => server.signal('SIGCONT'))
+  t.equal(await store.outdate(['first']), false)
+  await sleep(300)
+  // It tries to tell since 100 ms; for another 100 nobody else tries, and then anybody may for 100 more.
+  t.equal(await store.outdate(['second']), false)
+  await sleep(150)
+  const looking = store.look('second', ['second'])
+  await server.signal('SIGCONT')
+  t.not((await looking)?.kept?.text, 'old')
 })
 
 t.test('also by a process that asks for nothing', async (t) => {

@@ -6,7 +6,7 @@ import { until } from '../../../support/until.ts'
 import { startEdge, within } from './edge.ts'
 import { answering, listen, upstream } from './upstreams.ts'
 
-t.setTimeout(30_000)
+t.setTimeout(240_000)
 
 const path = '/api/posts'
 const unavailable = { status: 503, code: 'Unavailable', module: 'posts', path }

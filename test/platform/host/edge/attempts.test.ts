@@ -66,7 +66,7 @@ async function countsAttempts(t: Test, doors: readonly App[]) {
   t.equal(answers.filter(({ status }) => status === 200).length, LOGIN_LIMIT, 'also of twenty at once')
 }
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 t.test('attempts are counted by address and by account: one process', async (t) => {
   const { build } = await bootWith(t)

@@ -10,7 +10,7 @@ import { until } from '../../../support/until.ts'
 import { type EdgeOptions, startEdge, within } from './edge.ts'
 import { says, upstream } from './upstreams.ts'
 
-t.setTimeout(30_000)
+t.setTimeout(240_000)
 
 const path = '/api/posts'
 const unavailable = { status: 503, code: 'Unavailable', module: 'posts', path }
@@ -245,6 +245,22 @@ t.test('another instance would not do better when another module is away', async
   const { api, asked } = await badAndGood(t, problem(503, 'users'))
   t.match((await api.get(path)).body, { code: 'Away', module: 'users' })
   t.strictSame(asked(), [1, 0])
+})
+
+t.test('a stream whose first event is a long time coming is a stream from its head on', async (t) => {
+  const streaming = await upstream(t, (_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+    setTimeout(() => response.write('data: 1\n\n'), 1_000)
+  })
+  const { url, balancer } = await startEdge(t, [streaming.url])
+  const leaving = new AbortController()
+  const headers = { accept: 'text/event-stream', ...within(500) }
+  const answer = await fetch(`${url}${path}`, { headers, signal: leaving.signal })
+  t.equal(answer.status, 200)
+  const { value } = await answer.body!.getReader().read()
+  t.equal(Buffer.from(value!).toString(), 'data: 1\n\n')
+  leaving.abort()
+  await until('the end', () => streaming.left === 1 && balancer.instancesOf('posts')[0]!.inFlight === 0)
 })
 
 t.test('events flow, and who connects again when their instance has died gets another', async (t) => {

@@ -5,7 +5,8 @@ import { type Api, connect, refused } from '../../../api/client.ts'
 import { freePorts } from '../../../support/ports.ts'
 import { startSmtp } from '../../../support/smtp.ts'
 import { startTopology } from '../../../support/topology.ts'
-import { answering, listen, recorder } from './upstreams.ts'
+import { until } from '../../../support/until.ts'
+import { answering, listen, recorder, says, upstream } from './upstreams.ts'
 
 const SECRET = 'the secret of a gateway, of enough length'
 
@@ -19,7 +20,7 @@ async function edgeBefore(t: Test, upstream: string, env: Record<string, string>
   return connect(t, { url: topology.url, smtp, secret: SECRET })
 }
 
-t.setTimeout(90_000)
+t.setTimeout(240_000)
 
 const unavailable = { status: 503, code: 'Unavailable', module: 'posts' }
 
@@ -75,7 +76,7 @@ t.test('a connection that is closed or reset at once is as good as none', async 
 })
 
 t.test('a module that never answers is given up at the deadline', async (t) => {
-  t.setTimeout(60_000)
+  t.setTimeout(240_000)
   const api = await edgeBefore(t, await listen(t, (socket) => socket.resume()))
   const late = { status: 503, code: 'DeadlineExceeded', module: 'posts', path: '/api/posts' }
   const started = performance.now()
@@ -86,6 +87,19 @@ t.test('a module that never answers is given up at the deadline', async (t) => {
   for (const answer of await Promise.all(asked)) refused(t, answer, late)
   const took = performance.now() - started
   t.ok(took > 9_000 && took < 11_500, `after 10 s (${Math.round(took)} ms)`)
+})
+
+t.test('no more is passed on at a time than four times what a process answers of its own', async (t) => {
+  const waiting: (() => void)[] = []
+  const busy = await upstream(t, (request, response) => void waiting.push(() => says(200, {})(request, response)))
+  const api = await edgeBefore(t, busy.url, { BUSY_LIMIT: '1' })
+  const answers = Array.from({ length: 7 }, () => api.get('/api/tags'))
+  const refusal = { status: 503, code: 'Overloaded', module: 'posts', path: '/api/tags' }
+  refused(t, await Promise.race(answers), refusal, 'at once')
+  await until('what is passed on', () => waiting.length === 4)
+  for (const answer of waiting) answer()
+  const statuses = (await Promise.all(answers)).map(({ status }) => status)
+  t.equal(statuses.filter((status) => status === 200).length, 4)
 })
 
 t.test('a module whose address nobody has given cannot be reached', async (t) => {

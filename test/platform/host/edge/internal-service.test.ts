@@ -10,7 +10,7 @@ import { startTopology } from '../../../support/topology.ts'
 const SECRET = 'the secret of a service, of enough length'
 const tokens = systemTokens(SECRET)
 
-t.setTimeout(90_000)
+t.setTimeout(240_000)
 
 t.test('an internal service takes the word of its own system, and of nobody else', async (t) => {
   const smtp = await startSmtp()

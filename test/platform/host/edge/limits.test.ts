@@ -26,7 +26,7 @@ function tooMany(t: Test, answer: Answer, path: string): void {
   t.match(answer.headers.ratelimit, /^"caller";r=0;t=\d+$/)
 }
 
-t.setTimeout(90_000)
+t.setTimeout(240_000)
 
 const PLACES = { 'one process': [], 'a gateway before three services': ['users', 'posts', 'notifications'] }
 

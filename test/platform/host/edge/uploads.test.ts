@@ -7,7 +7,7 @@ import { until } from '../../../support/until.ts'
 import { startEdge, within } from './edge.ts'
 import { says, upstream } from './upstreams.ts'
 
-t.setTimeout(30_000)
+t.setTimeout(240_000)
 
 const path = '/api/posts'
 const MIB = 1024 * 1024

@@ -63,7 +63,7 @@ function isEncoded(t: Test, { status, headers, body }: Answer, encoding: string 
   t.equal(headers.etag, '"7"', 'it names a version, whatever the bytes')
 }
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 const main = await build(t, [module])
 const { api: alone } = await main.listen()
 const inside = await build(t, [module], { EDGE: 'false' })

@@ -72,7 +72,7 @@ t.test('a gateway leaves it to the module, and what nobody has is not found', as
 })
 
 t.test('a header without end does not keep others waiting', async (t) => {
-  const before = performance.now()
+  const before = process.cpuUsage()
   t.equal(await ask('/json', 'a/b,'.repeat(10_000)), 406)
-  t.ok(performance.now() - before < 500)
+  t.ok(process.cpuUsage(before).user < 500_000)
 })

@@ -14,7 +14,7 @@ import { defineContract } from '../../../../src/platform/kit/contract.ts'
 import { until } from '../../../support/until.ts'
 import { bootWith, moduleOf } from '../boot.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 const SECRET = 'a secret that only these tests know, of enough length'
 const DEADLINE = 150
 const { build } = await bootWith(t)

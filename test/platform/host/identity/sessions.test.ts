@@ -89,7 +89,7 @@ const somebody = (roles: Role[] = ['member'], userId: string = randomUUID()): Id
 })
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 for (const keeper of ['postgres', 'redis'] as const) {
   t.test(`sessions kept in ${keeper}`, async (t) => {

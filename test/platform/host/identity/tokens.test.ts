@@ -8,7 +8,7 @@ import {
   systemTokens,
   USER_TOKEN_LIFETIME,
 } from '../../../../src/platform/host/identity/tokens.ts'
-import type { Identity } from '../../../../src/platform/kit/permissions.ts'
+import { type Identity, Identity as IdentitySchema } from '../../../../src/platform/kit/permissions.ts'
 
 const SECRET = 'a secret that only these tests know, of enough length'
 const tokens = systemTokens(SECRET)
@@ -61,6 +61,25 @@ t.test('a token made for one purpose is worthless for another, even with the sam
       else t.equal(seen, undefined, `${made} for ${read}`)
     }
   }
+})
+
+t.test('identities that differ in anything have different tokens', async (t) => {
+  const other = '01890000-0000-7000-8000-0000000000ff'
+  const each: Required<Identity> = { userId: other, sessionId: other, roles: ['member', 'admin'], wroteAt: 5 }
+  t.strictSame(Object.keys(each).sort(), Object.keys(IdentitySchema.properties).sort(), 'nothing is forgotten')
+  const different = Object.entries(each).map(([name, value]) => ({ ...identity, [name]: value }) as Identity)
+  const all = [null, identity, ...different, { ...identity, roles: [] }, { ...identity, wroteAt: 6 }]
+  const signed = all.map((identity) => tokens.identity.sign('users', { identity }))
+  t.equal(new Set(signed).size, all.length)
+  t.strictSame(
+    signed.map((token) => tokens.identity.verify('users', token)?.identity),
+    all,
+  )
+  t.strictSame(
+    all.map((identity) => tokens.identity.sign('users', { identity: structuredClone(identity) })),
+    signed,
+    'the same ones have the same',
+  )
 })
 
 t.test('a token of a system with another secret is worthless', async (t) => {

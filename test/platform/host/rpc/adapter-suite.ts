@@ -295,6 +295,28 @@ function errors(t: Test, adapter: AdapterUnderTest): void {
     }
   })
 
+  t.test('an error with details that JSON cannot say is not taken for silence, and nothing else fails', async (t) => {
+    const circle: Record<string, unknown> = {}
+    circle.days = circle
+    for (const days of [1n, circle]) {
+      const served = await adapter.serve(
+        t,
+        library,
+        libraryWith({
+          lend: () => {
+            throw new library.errors.Taken({ by: 'Ada', days: days as never })
+          },
+        }),
+      )
+      const failed = await errorOf(served.client.lend({ id: '1', to: { name: 'Ada', age: 36 } }))
+      const isTold = adapter.name !== 'local' && !adapter.strict
+      t.equal(failed.code, adapter.strict ? 'Divergence' : isTold ? 'CallFailed' : 'Taken')
+      if (isTold)
+        t.match(served.log(), /details of Taken are nothing that JSON can say.*"module":"library","procedure":"lend"/)
+      t.strictSame(await served.client.find({ id: '1' }), dune)
+    }
+  })
+
   t.test('an error that another procedure of the contract names is not expected from this one', async (t) => {
     const { client } = await adapter.serve(
       t,

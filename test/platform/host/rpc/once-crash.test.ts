@@ -9,7 +9,7 @@ import { provideShop, shopModule } from '../../../support/shop.ts'
 import { startShopProcess } from '../../../support/shop-processes.ts'
 import { bootWith } from '../boot.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 const SECRET = 's'.repeat(32)
 const { build, env, sql } = await bootWith(t)
 await provideShop(env.DATABASE_URL!)

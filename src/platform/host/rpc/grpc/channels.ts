@@ -28,14 +28,17 @@ const OPTIONS = {
 export class Channels {
   readonly #known = new Map<string, { channel: Channel; usedAt: number }>()
   readonly #rpcPort: number | undefined
+  #closed = false
 
   /** @param rpcPort `RPC_PORT`, if it is set */
   constructor(rpcPort: number | undefined) {
     this.#rpcPort = rpcPort
   }
 
-  /** @throws {Error} when nothing can be at such an address */
+  /** @throws {Error} when nothing can be at such an address, or these are closed */
   to(origin: string): Channel {
+    // A call may be repeated after that; nobody would close what is made for it.
+    if (this.#closed) throw new Error('This process makes no calls any more.')
     const now = performance.now()
     const known = this.#known.get(origin)
     if (known) {
@@ -50,6 +53,7 @@ export class Channels {
   }
 
   close(): void {
+    this.#closed = true
     for (const { channel } of this.#known.values()) channel.close()
     this.#known.clear()
   }
@@ -68,6 +72,8 @@ export class Channels {
 export function whenConnected(channel: Channel, then: (error?: Error) => void): void {
   const until = Date.now() + CONNECT_TIMEOUT
   const look = () => {
+    // One that is closed would still connect, if it were asked to.
+    if (channel.getConnectivityState(false) === connectivityState.SHUTDOWN) return then(new Error('It is closed.'))
     const state = channel.getConnectivityState(true)
     if (state === connectivityState.TRANSIENT_FAILURE) then(new Error('It cannot be connected to.'))
     else if (state !== connectivityState.IDLE && state !== connectivityState.CONNECTING) then()

@@ -1,10 +1,11 @@
 import type { Metadata, ServerWritableStream, StatusObject } from '@grpc/grpc-js'
-import { BadInput, CallFailed, DeadlineExceeded, SeamError } from '../../../kit/errors.ts'
+import { BadInput, CallFailed, DeadlineExceeded } from '../../../kit/errors.ts'
 import type { Gate } from '../../admission.ts'
 import type { Codec } from '../../codec.ts'
 import { type Caller, DEFAULT_TIMEOUT, RequestContext, type Waiter } from '../../request-context.ts'
 import type { Span } from '../../tracing/tracer.ts'
 import type { Target } from '../target.ts'
+import { told } from '../told.ts'
 import { isHeavier, MAX_OUTPUT } from '../wire.ts'
 import { IDEMPOTENCY_METADATA, textOf } from './metadata.ts'
 import type { Method } from './service.ts'
@@ -65,8 +66,7 @@ export class ServedCall implements Waiter {
       if (isHeavier(json, MAX_OUTPUT)) throw new CallFailed(module, name)
       this.#answer(method.response.encode(json))
     } catch (error) {
-      const known = target.failure(error)
-      this.#failed(known instanceof SeamError ? known : new CallFailed(module, name))
+      this.#failed(target.failure(error))
     }
   }
 
@@ -79,12 +79,12 @@ export class ServedCall implements Waiter {
     }
   }
 
-  #failed(error: SeamError): void {
-    const { status, message } = encodeStatus(error)
-    this.#answer(message, status, error)
+  #failed(error: Error): void {
+    const { failure, written } = told(this.#procedure, error, encodeStatus)
+    this.#answer(written.message, written.status, failure)
   }
 
-  #answer(message: Buffer | undefined, refusal?: Refusal, failure?: SeamError): void {
+  #answer(message: Buffer | undefined, refusal?: Refusal, failure?: Error): void {
     if (this.#answered) return
     this.#answered = true
     this.#span?.end(failure)

@@ -2,7 +2,7 @@ import { Metadata, type StatusObject, status } from '@grpc/grpc-js'
 import protobuf from 'protobufjs/minimal.js'
 import type { Contract } from '../../../kit/contract.ts'
 import { BadInput, DeadlineExceeded, type SeamError, Unavailable, UnknownProcedure } from '../../../kit/errors.ts'
-import type { RemoteCall } from '../remote-call.ts'
+import { NotSent, type RemoteCall } from '../remote-call.ts'
 import { decodeError, encodeError } from '../wire.ts'
 import { ERROR_METADATA } from './metadata.ts'
 import { serviceOf } from './service.ts'
@@ -31,14 +31,35 @@ export function encodeStatus(error: SeamError): { status: StatusObject; message:
 /** What grpc-js says of a method that nobody serves, and Seam of all methods to whom it does not believe; nothing in between does. */
 export const unimplemented = (path: string): string => `The server does not implement the method ${path}`
 
-/** The error that a status other than `OK` stands for, in the words of {@link RemoteCall}'s contract. */
+/** What grpc-js says of a stream that was reset with REFUSED_STREAM: the latter while the message is still being written. */
+const REFUSED: ReadonlySet<string> = new Set([
+  'Stream refused by server',
+  'Write error: Stream closed with error code NGHTTP2_REFUSED_STREAM',
+])
+
+/**
+ * Whether nothing of a call was processed, as when the far side begins to end while the call is on its way
+ * (https://www.rfc-editor.org/rfc/rfc9113#section-8.7). The far side may itself pass on a status with these words, of what it
+ * has called for this one, but not without any headers.
+ */
+const isRefused = ({ code, details, metadata }: StatusObject): boolean =>
+  code === status.UNAVAILABLE && REFUSED.has(details) && Object.keys(metadata.getMap()).length === 0
+
+/**
+ * The error that a status other than `OK` stands for, in the words of {@link RemoteCall}'s contract.
+ *
+ * @param received what came before the status
+ */
 export function decodeStatus(
   { contract, name }: Pick<RemoteCall, 'contract' | 'name'>,
-  { code, details, metadata }: StatusObject,
-  message: Buffer | undefined,
+  outcome: StatusObject,
+  received: { headers: boolean; message: Buffer | undefined },
 ): Error {
-  const json = metadata.get(ERROR_METADATA)[0] ?? errorIn(message)
+  const { code, details, metadata } = outcome
+  const json = metadata.get(ERROR_METADATA)[0] ?? errorIn(received.message)
   const cause = new Error(`${status[code]}: ${details}`)
+  if (!received.headers && isRefused(outcome))
+    return new Unavailable(contract.name, { cause: new NotSent(details, { cause }) })
   if (json === undefined) return errorOf(contract, name, code, details, cause)
   try {
     return decodeError(contract, name, JSON.parse(String(json)))

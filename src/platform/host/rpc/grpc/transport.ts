@@ -42,7 +42,7 @@ export class GrpcTransport implements Transport {
     try {
       return this.#channels.to(origin)
     } catch (cause) {
-      throw new Unavailable(contract.name, { cause })
+      throw new Unavailable(contract.name, { cause: new NotSent((cause as Error).message, { cause }) })
     }
   }
 
@@ -65,6 +65,7 @@ export class GrpcTransport implements Transport {
     const closed = () => giveUp(new Unavailable(module))
     const waiter = { expire: () => giveUp(new DeadlineExceeded(module)) }
     const answers: Buffer[] = []
+    let headers = false
     this.#endings.add(closed)
     call.context.await(waiter)
     whenConnected(channel, (cause) => {
@@ -79,7 +80,9 @@ export class GrpcTransport implements Transport {
       // Without a deadline here: the request has the only timer of it.
       sent = channel.createCall(path, Number.POSITIVE_INFINITY, null, null, null)
       sent.start(metadata, {
-        onReceiveMetadata() {},
+        onReceiveMetadata() {
+          headers = true
+        },
         onReceiveMessage(message: Buffer) {
           answers.push(message)
           if (answers.length > 1) giveUp(new Unavailable(module, { cause: new Error('It gives two answers.') }))
@@ -89,7 +92,7 @@ export class GrpcTransport implements Transport {
           if (over) return
           end()
           const [answer] = answers
-          if (outcome.code !== status.OK) reject(decodeStatus(call, outcome, answer))
+          if (outcome.code !== status.OK) reject(decodeStatus(call, outcome, { headers, message: answer }))
           else if (answer) resolve(answer)
           else reject(new Unavailable(module, { cause: new Error('It gives no answer.') }))
         },

@@ -7,6 +7,9 @@ import { BATCH_HEADER, BATCH_TYPE, FULL, SENT_CALLS } from './lines-of-calls.ts'
 import { Cancellation, type Entry, PendingCall } from './pending-call.ts'
 import { SentBatch } from './sent-batch.ts'
 
+/** How long cancellations may keep a connection, in milliseconds. */
+const UNAWAITED = 1_000
+
 interface LaneOptions {
   instance: Instance
   module: string
@@ -79,6 +82,9 @@ export class Lane {
       [SERVICE_HEADER]: tokens.service.sign(module, { caller }),
       [BATCH_HEADER]: id,
     }
-    agent.dispatch({ origin: instance.origin, path: this.#path, method: 'POST', headers, body }, batch)
+    // Of what is awaited, the calls have deadlines.
+    const limit = batch.isAwaited ? 0 : UNAWAITED
+    const timeouts = { headersTimeout: limit, bodyTimeout: limit }
+    agent.dispatch({ origin: instance.origin, path: this.#path, method: 'POST', headers, body, ...timeouts }, batch)
   }
 }

@@ -89,7 +89,7 @@ export class PendingCall implements Entry, Waiter {
 
 /** Tells the far side that nobody waits any more for a call in a batch whose other calls go on. */
 export class Cancellation implements Entry {
-  readonly over = false
+  over = false
   readonly size = 0
   readonly #input: string
 
@@ -102,7 +102,11 @@ export class Cancellation implements Entry {
     return callLine({ procedure: CANCEL, timeout: 1_000, ...nothing }, this.#input)
   }
 
-  sent(): void {}
+  /** Nobody waits for what is answered. */
+  sent(): void {
+    this.over = true
+  }
+
   answered(): void {}
   failed(): void {}
 }

@@ -18,7 +18,9 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   readonly #entries: readonly Entry[]
   readonly #tell: { cancel: (index: number) => void; ended: () => void }
   readonly #lines = new LineSplitter(MAX_OUTPUT + INDEX)
-  #waiting: number
+  #waiting = 0
+  /** Whether there is a call in it, and not only cancellations. */
+  readonly isAwaited: boolean
   #retryAfter: number | undefined
   #controller: Dispatcher.DispatchController | undefined
 
@@ -36,8 +38,11 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
     this.#instance = instance
     this.#entries = entries
     this.#tell = tell
-    this.#waiting = entries.length
-    for (const [index, entry] of entries.entries()) entry.sent(this, index)
+    for (const [index, entry] of entries.entries()) {
+      entry.sent(this, index)
+      if (!entry.over) this.#waiting++
+    }
+    this.isAwaited = this.#waiting > 0
   }
 
   givenUp(index: number, left: boolean): void {
@@ -48,7 +53,7 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    if (this.#waiting <= 0) controller.abort(new Error('Nobody waits for it any more.'))
+    if (this.isAwaited && this.#waiting <= 0) controller.abort(new Error('Nobody waits for it any more.'))
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {

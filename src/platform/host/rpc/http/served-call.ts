@@ -1,9 +1,10 @@
-import { BadInput, CallFailed, DeadlineExceeded, SeamError } from '../../../kit/errors.ts'
+import { BadInput, CallFailed, DeadlineExceeded } from '../../../kit/errors.ts'
 import type { Gate } from '../../admission.ts'
 import type { Codec } from '../../codec.ts'
 import { type Caller, RequestContext, type Waiter } from '../../request-context.ts'
 import { type Span, tracing } from '../../tracing/tracer.ts'
 import type { Target } from '../target.ts'
+import { told } from '../told.ts'
 import { isHeavier, MAX_OUTPUT } from '../wire.ts'
 import { answerLine, errorLine, type ReceivedCall } from './lines-of-calls.ts'
 import type { ReceivedBatch } from './received-batch.ts'
@@ -77,9 +78,8 @@ export class ServedCall implements Waiter {
   }
 
   private failed(error: Error): void {
-    const { module, name } = this.procedure
-    const known = error instanceof SeamError ? error : new CallFailed(module, name)
-    this.answer(errorLine(this.index, known), known)
+    const { failure, written } = told(this.procedure, error, (known) => errorLine(this.index, known))
+    this.answer(written, failure)
   }
 
   private answer(line: string, failure?: Error): void {

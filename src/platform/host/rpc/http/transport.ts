@@ -4,9 +4,6 @@ import type { SystemTokens } from '../../identity/tokens.ts'
 import type { RemoteCall, Transport } from '../remote-call.ts'
 import { Lane } from './lane.ts'
 
-/** From one process to one instance. Each carries some calls at a time. */
-const CONNECTIONS = 64
-
 /**
  * Calls by HTTP. Those that one process makes to one instance in the same turn of the event loop share a request: under load
  * that is several times as fast as a request for each. Every call keeps its own deadline, identity, trace and error, and is
@@ -14,9 +11,12 @@ const CONNECTIONS = 64
  */
 export class HttpTransport implements Transport {
   readonly #agent = new Agent({
-    connections: CONNECTIONS,
+    // As many as are needed: a slow call keeps its request's connection, and must not keep the others waiting. The limit of calls
+    // that are under way to one module (policies/limit.ts) bounds them.
     pipelining: 1,
     keepAliveTimeout: 4_000,
+    // Servers say for how long they keep a connection (75 s), and undici would believe them instead.
+    keepAliveMaxTimeout: 4_000,
     connectTimeout: 2_000,
     // Deadlines are those of the calls.
     headersTimeout: 0,

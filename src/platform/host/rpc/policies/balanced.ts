@@ -1,6 +1,6 @@
-import { DeadlineExceeded, SeamError, UnknownProcedure } from '../../../kit/errors.ts'
+import { DeadlineExceeded, Overloaded, SeamError, UnknownProcedure } from '../../../kit/errors.ts'
 import { type Balancer, NobodyToAsk } from '../../balancing/balancer.ts'
-import type { Outcome } from '../../balancing/instance.ts'
+import type { Instance, Outcome } from '../../balancing/instance.ts'
 import { type Dispatch, NotSent, NotUnderstood, type RemoteCall, type Transport } from '../remote-call.ts'
 
 /** How many instances are asked for a procedure, at most, while they do not know it. */
@@ -12,26 +12,41 @@ const ASKED = 3
  * more work for anybody. So is one that is of a release which does not know the procedure.
  */
 export function balanced({ transport, balancer }: { transport: Transport; balancer: Balancer }): Dispatch {
-  const send: Dispatch = async (call) => {
-    const module = call.contract.name
-    const instance = balancer.pick(module, call.asked)
-    call.asked.push(instance)
-    instance.began()
+  const send: Dispatch = (call) => {
     const began = performance.now()
-    let outcome: Outcome = 'answered'
+    let instance: Instance
     try {
-      return await transport.send(instance, call)
+      instance = balancer.pick(call.contract.name, call.asked, began)
     } catch (error) {
-      outcome = outcomeOf(call, error)
-      const isUnknown = error instanceof UnknownProcedure && error.module === module
-      if (!isUnknown && !hasReachedNobody(error)) throw error
-      if (isUnknown && call.asked.length >= ASKED) throw error
-      if (!balancer.another(module, call.asked))
-        throw isUnknown || balancer.another(module) ? error : new NobodyToAsk(module)
-    } finally {
-      instance.ended(outcome, outcome === 'answered' ? performance.now() - began : undefined)
+      return Promise.reject(error)
     }
-    return send(call)
+    call.asked.push(instance)
+    instance.began(began)
+    return transport.send(instance, call).then(
+      (answer) => {
+        instance.ended('answered', performance.now() - began, began)
+        return answer
+      },
+      (error: unknown) => {
+        const outcome = outcomeOf(call, error)
+        try {
+          ensureAnother(call, error)
+        } finally {
+          instance.ended(outcome, outcome === 'answered' ? performance.now() - began : undefined, began)
+        }
+        return send(call)
+      },
+    )
+  }
+
+  /** Throws unless the instance has done nothing and there is another one to ask. */
+  const ensureAnother = (call: RemoteCall, error: unknown): void => {
+    const module = call.contract.name
+    const isUnknown = error instanceof UnknownProcedure && error.module === module
+    if (!isUnknown && !hasReachedNobody(error)) throw error
+    if (isUnknown && call.asked.length >= ASKED) throw error
+    if (!balancer.another(module, call.asked))
+      throw isUnknown || balancer.another(module) ? error : new NobodyToAsk(module)
   }
   return send
 }
@@ -42,7 +57,8 @@ function outcomeOf(call: RemoteCall, error: unknown): Outcome {
   if (!(error instanceof SeamError)) return 'failed'
   // A module further on has failed; this one is there to say so.
   if (error.module !== call.contract.name || error.cause instanceof NotUnderstood) return 'answered'
-  if (error instanceof UnknownProcedure) return 'given up'
+  // An instance that has enough to do is well.
+  if (error instanceof UnknownProcedure || error instanceof Overloaded) return 'given up'
   if (error instanceof DeadlineExceeded && performance.now() < call.context.deadline) return 'given up'
   return error.status < 500 ? 'answered' : 'failed'
 }

@@ -27,6 +27,8 @@ export function limited({ atOnce = 125, waiting = 125 }: Limits = {}): Policy {
   return (next) => {
     const lanes = new Map<string, Lane>()
     return (call) => {
+      // Whether a module is well must be heard above all when it is busy.
+      if (isOfPlatform(call.name)) return next(call)
       const module = call.contract.name
       let lane = lanes.get(module)
       if (!lane) lanes.set(module, (lane = new Lane({ atOnce, waiting })))
@@ -34,6 +36,9 @@ export function limited({ atOnce = 125, waiting = 125 }: Limits = {}): Policy {
     }
   }
 }
+
+/** No procedure of a module has such a name. */
+const isOfPlatform = (name: string): boolean => name.startsWith('$')
 
 class Lane {
   readonly #atOnce: number

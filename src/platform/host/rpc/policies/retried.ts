@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Unavailable, UnknownProcedure } from '../../../kit/errors.ts'
+import { Overloaded, Unavailable, UnknownProcedure } from '../../../kit/errors.ts'
 import { NobodyToAsk } from '../../balancing/balancer.ts'
 import { NotUnderstood, type Policy, type RemoteCall } from '../remote-call.ts'
 import type { RetryBudgets } from './retry-budget.ts'
@@ -49,6 +49,8 @@ export function retried(budgets: RetryBudgets): Policy {
 function isWorthIt(call: RemoteCall, error: unknown): error is Unavailable {
   const isFinal =
     error instanceof NobodyToAsk ||
+    // It would come again before there is less to do, and keep its place in the meantime.
+    error instanceof Overloaded ||
     // Others were asked already.
     error instanceof UnknownProcedure ||
     (error as Error).cause instanceof NotUnderstood

@@ -1,7 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer as createHttp2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import {
+  constants,
+  createServer as createHttp2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Registry } from 'prom-client'
 import t, { type Test } from 'tap'
 import { Type } from 'typebox'
@@ -12,6 +18,7 @@ import { createClient } from '../../../../../src/platform/host/rpc/client.ts'
 import { GRPC_OFFSET, grpcTarget } from '../../../../../src/platform/host/rpc/grpc/address.ts'
 import { LARGER } from '../../../../../src/platform/host/rpc/grpc/limits.ts'
 import { serviceOf } from '../../../../../src/platform/host/rpc/grpc/service.ts'
+import { NotSent } from '../../../../../src/platform/host/rpc/remote-call.ts'
 import { MAX_OUTPUT } from '../../../../../src/platform/host/rpc/wire.ts'
 import { command, defineContract } from '../../../../../src/platform/kit/contract.ts'
 import {
@@ -321,6 +328,58 @@ t.test('when the transport is closed, calls under way end', async (t) => {
   await begun.promise
   await close()
   t.equal((await call).constructor, Unavailable)
+})
+
+t.test('a command that a server has refused unseen, as one does that ends, may be sent to another', async (t) => {
+  for (const id of ['1', 'x'.repeat(500_000)]) {
+    const { client } = await upstream(t, (stream) => {
+      stream.session!.close()
+      stream.close(constants.NGHTTP2_REFUSED_STREAM)
+    })
+    const error = await errorOf(client.price({ id }))
+    t.equal(error.constructor, Unavailable)
+    t.type(error.cause, NotSent)
+  }
+})
+
+t.test('a command that a server has looked at is not taken for refused, whatever its status says', async (t) => {
+  const words = 'Stream refused by server'
+  const trailers = { 'grpc-status': '14', 'grpc-message': words }
+  for (const answer of [refusal(14, {}, words), bytes(Buffer.alloc(0), trailers)]) {
+    const { client } = await upstream(t, answer)
+    const error = await errorOf(client.price({ id: '1' }))
+    t.equal(error.constructor, Unavailable)
+    t.equal((error.cause as Error).message, `UNAVAILABLE: ${words}`)
+    t.notOk(error.cause instanceof NotSent)
+  }
+})
+
+t.test('after the transport is closed, nobody is called, and no connection is made', async (t) => {
+  const { client, close, sockets } = await upstream(t, value('{"cents":7}'))
+  t.strictSame(await client.price({ id: '1' }), { cents: 7 })
+  await close()
+  const error = await errorOf(client.price({ id: '1' }))
+  t.equal(error.constructor, Unavailable)
+  t.type(error.cause, NotSent)
+  await until('no connection stays', () => sockets.size === 0)
+})
+
+t.test('when the transport is closed, who waits for a connection does not make another one', async (t) => {
+  const sockets: Socket[] = []
+  const server = createTcpServer((socket) => sockets.push(socket.on('error', () => {})))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const { client, close } = clientOf((server.address() as AddressInfo).port)
+  const call = errorOf(client.price({ id: '1' }))
+  await until('a connection', () => sockets.length === 1)
+  await close()
+  t.equal((await call).constructor, Unavailable)
+  await sleep(200)
+  t.equal(sockets.length, 1)
 })
 
 t.test('a process that closes its adapter can end, also when an instance hangs', async (t) => {

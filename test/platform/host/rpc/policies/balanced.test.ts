@@ -3,7 +3,7 @@ import { Balancer, NobodyToAsk } from '../../../../../src/platform/host/balancin
 import { staticDiscovery } from '../../../../../src/platform/host/discovery/static.ts'
 import { balanced } from '../../../../../src/platform/host/rpc/policies/balanced.ts'
 import { NotSent, type Transport } from '../../../../../src/platform/host/rpc/remote-call.ts'
-import { Unavailable } from '../../../../../src/platform/kit/errors.ts'
+import { Overloaded, Unavailable } from '../../../../../src/platform/kit/errors.ts'
 import { callOf } from './calls.ts'
 
 const refused = () => new Unavailable('mill', { cause: new NotSent('refused') })
@@ -52,4 +52,11 @@ t.test('what may have reached an instance goes to no other one', async (t) => {
   const { dispatch, asked } = to({ 'http://a': lost, 'http://b': lost, 'http://c': lost })
   await t.rejects(dispatch(callOf('grind')), Unavailable)
   t.equal(asked.length, 1)
+})
+
+t.test('an instance that has enough to do is not taken for one that is ill', async (t) => {
+  const { dispatch, balancer, asked } = to({ 'http://a': () => new Overloaded('mill') })
+  for (let n = 0; n < 20; n++) await t.rejects(dispatch(callOf('read')), Overloaded)
+  t.equal(asked.length, 20)
+  t.equal(balancer.instancesOf('mill')[0]!.breaker.state, 'closed')
 })

@@ -14,10 +14,11 @@ function caller(options?: Limits) {
     sent.push({ module: contract.name, input, answer })
     return answer.promise
   })
-  const call = (input: unknown, of: { module?: string; context?: RequestContext } = {}) => {
+  const call = (input: unknown, of: { module?: string; name?: string; context?: RequestContext } = {}) => {
     const contract = defineContract(of.module ?? 'users', {})
     const outcome = dispatch({
       contract,
+      name: of.name ?? 'read',
       body: input,
       context: of.context ?? new RequestContext(),
     } as unknown as RemoteCall)
@@ -75,4 +76,13 @@ t.test('a module that hangs keeps nobody from another', async (t) => {
   t.match(sent.at(-1), { module: 'posts', input: 'posts' })
   sent.at(-1)!.answer.resolve('at once')
   t.equal(await posts, 'at once')
+})
+
+t.test('whether a module is well is asked also when it is busy', async (t) => {
+  const { call, sent } = caller({ atOnce: 1, waiting: 0 })
+  void call(1)
+  const well = call(2, { name: '$health' })
+  sent[1]!.answer.resolve('well')
+  t.equal(await well, 'well')
+  await t.rejects(call(3), { code: 'Overloaded' })
 })

@@ -3,7 +3,13 @@ import { NobodyToAsk } from '../../../../../src/platform/host/balancing/balancer
 import { RequestContext } from '../../../../../src/platform/host/request-context.ts'
 import { retried } from '../../../../../src/platform/host/rpc/policies/retried.ts'
 import { RetryBudgets } from '../../../../../src/platform/host/rpc/policies/retry-budget.ts'
-import { BadInput, CallFailed, DeadlineExceeded, Unavailable } from '../../../../../src/platform/kit/errors.ts'
+import {
+  BadInput,
+  CallFailed,
+  DeadlineExceeded,
+  Overloaded,
+  Unavailable,
+} from '../../../../../src/platform/kit/errors.ts'
 import { callOf, farSide } from './calls.ts'
 
 const alive = setInterval(() => {}, 1_000)
@@ -36,6 +42,7 @@ t.test('what an answer says is final, and so is a deadline, and that there is no
     new DeadlineExceeded('mill'),
     new BadInput('mill', []),
     new NobodyToAsk('mill'),
+    new Overloaded('mill'),
     new Unavailable('brook'),
     new TypeError('?'),
   ]
