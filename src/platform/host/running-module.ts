@@ -190,8 +190,9 @@ export class RunningModule {
   /** What operators can do about events that it could not handle, and about those that it has published. */
   get handledEvents(): HandledEventsOf {
     const { db } = this.#database
+    const { name } = this.manifest.contract
     return {
-      name: this.manifest.contract.name,
+      name,
       stuckEvents: (options) => stuckEvents(db, options),
       redrive: (id) => redrive(db, id),
       discard: async (id) => {
@@ -202,7 +203,7 @@ export class RunningModule {
       },
       replay: async (to, since) => {
         const subscribed = this.#subscribed.filter(({ subscriber }) => subscriber.name === to)
-        return subscribed.length > 0 ? replay(db, subscribed, since) : undefined
+        return subscribed.length > 0 ? replay(this.#database, name, subscribed, since) : undefined
       },
     }
   }

@@ -3,7 +3,8 @@ import { RequestContext } from './request-context.ts'
 import { within } from './within.ts'
 
 /**
- * Runs a task at once when woken and otherwise every `interval` ms, never twice at the same time. A failure is logged and
+ * Runs a task at once when woken and otherwise every `interval` ms or a little sooner, so that the tasks of many processes do
+ * not all come at once; never twice at the same time. A failure is logged and
  * the task tried again at the next turn. The timer keeps no process alive.
  *
  * @example const sweep = new Sweep({ name: 'relay', interval: 1000, log, run: async () => relayDueEvents() })
@@ -22,7 +23,7 @@ export class Sweep {
   start(): void {
     if (this.#state !== 'idle') return
     this.#state = 'started'
-    this.#timer = setInterval(() => this.wake(), this.#options.interval)
+    this.#timer = setInterval(() => this.wake(), this.#options.interval * (1 - Math.random() / 4))
     this.#timer.unref()
     this.wake()
   }

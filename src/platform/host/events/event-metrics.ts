@@ -141,14 +141,17 @@ export function exposeEvents(registry: Registry, modules: readonly EventsOf[]): 
   counter('seam_event_handler_seconds_total', 'Time spent in handlers.', ({ milliseconds }) => milliseconds / 1000)
 }
 
-/** What is new or unconfirmed, the oldest first: that of modules and that of systems outside, so that neither hides the other. */
+/**
+ * What is new or unconfirmed, the oldest first: that of modules and that of systems outside, so that neither hides the other.
+ * Not what was given up: it is among the dead, and would make a system outside look late for as long as it is kept.
+ */
 const openIn = (sql: Sql) => {
   const most = sql.unsafe(String(MOST))
   const open = sql`
     select subscriber, created_at from outbox_deliveries join outbox on id = event_id where confirmed_at is null`
   return sql`
     (${open} and subscriber not like '%:%' order by event_id limit ${most}) union all
-    (${open} and subscriber like '%:%' order by event_id limit ${most}) union all
+    (${open} and dead_at is null and subscriber like '%:%' order by event_id limit ${most}) union all
     (select told.name, created_at from outbox_new, jsonb_to_recordset(subscribers) as told (name text)
       order by serial limit ${most})`
 }

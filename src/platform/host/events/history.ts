@@ -20,7 +20,14 @@ export interface Subscribed {
  * @param since milliseconds since 1970
  * @returns how many
  */
-export function replay(db: Database, subscribed: readonly Subscribed[], since: number): Promise<number> {
+export async function replay(
+  { db, sql: client }: { db: Database; sql: Sql },
+  module: string,
+  subscribed: readonly Subscribed[],
+  since: number,
+): Promise<number> {
+  // Also what a crash has undone: subscribers may have its numbers already, which no other event may be given.
+  await sequenceAll(client, module)
   return deliver(db, subscribed, { since, again: true })
 }
 

@@ -154,8 +154,8 @@ export async function keep(db: Database, waiting: readonly Waiting[]): Promise<W
  * meanwhile, is theirs.
  */
 export async function putBack(db: Database, waiting: readonly Waiting[]): Promise<void> {
-  if (waiting.length === 0) return
-  const taken = waiting.map(({ delivery: { id, place }, until }) => ({ id, place, until }))
+  const taken = waiting.filter(({ until }) => until).map(({ delivery: { id, place }, until }) => ({ id, place, until }))
+  if (taken.length === 0) return
   await db.execute(sql`
     update inbox set due_at = case when after is null then now() + interval '1 second' end
     where (event_id, place) in (

@@ -4,6 +4,7 @@ import { BadInput } from '../../kit/errors.ts'
 import { type Database, newId, type SQLWrapper, type Transaction } from '../../kit/tables.ts'
 import { codecOf } from '../codec.ts'
 import { readyMade } from '../data/ready-made.ts'
+import { UNFLUSHED } from '../data/unflushed.ts'
 import { RequestContext } from '../request-context.ts'
 import { type Span, spanBelow } from '../tracing/tracer.ts'
 import { type Delivery, type DeliveryId, deliveryOf } from './delivery.ts'
@@ -174,20 +175,39 @@ export function dueOf(module: string, row: Row): Due {
 
 /** Makes deliveries due again in `seconds`, because they could not be sent; that was no attempt then. */
 export async function putOff(db: Sql, due: readonly Due[], seconds: number): Promise<void> {
-  const events = due.map(({ event }) => event)
-  await db`
-    update outbox_deliveries as d set due_at = now() + make_interval(secs => ${seconds}), attempts = attempts - 1
-    from unnest(${ids(events)}::uuid[], ${places(events)}::bigint[], ${list(due.map(({ subscriber }) => subscriber))}::text[])
-      as failed (event_id, place, subscriber)
-    where d.event_id = failed.event_id and d.place = failed.place and d.subscriber = failed.subscriber and confirmed_at is null`
+  const deliveries = due.map(({ event: { id, place }, subscriber }) => ({ id, place, subscriber }))
+  await change(db, deliveries, `due_at = now() + interval '${seconds} seconds', attempts = attempts - 1`)
 }
 
 /** Notes that events took effect at a subscriber. */
 export async function confirm(db: Sql, subscriber: string, deliveries: readonly DeliveryId[]): Promise<void> {
-  await db`
-    update outbox_deliveries as d set confirmed_at = now()
-    from unnest(${ids(deliveries)}::uuid[], ${places(deliveries)}::bigint[]) as done (event_id, place)
-    where d.event_id = done.event_id and d.place = done.place and d.subscriber = ${subscriber} and confirmed_at is null`
+  await change(
+    db,
+    deliveries.map(({ id, place }) => ({ id, place, subscriber })),
+    'confirmed_at = coalesce(confirmed_at, now())',
+  )
+}
+
+/**
+ * Changes deliveries. If a crash of the database undoes it, they are delivered again: to modules, where that changes nothing, and
+ * to systems outside, which have to expect it.
+ *
+ * It is planned anew each time, and asks for nothing but the primary key: how many deliveries are unconfirmed is what
+ * PostgreSQL guesses worst, and with a backlog it would compare each of those with each of these.
+ *
+ * @param to what they become, in SQL
+ */
+async function change(
+  db: Sql,
+  deliveries: readonly (DeliveryId & { subscriber: string })[],
+  to: string,
+): Promise<void> {
+  const text = `
+    update outbox_deliveries as d set ${to}
+    from unnest($1::uuid[], $2::bigint[], $3::text[]) as these (event_id, place, subscriber)
+    where d.event_id = these.event_id and d.subscriber = these.subscriber and d.place = these.place and ${UNFLUSHED}`
+  const lists = [ids(deliveries), places(deliveries), list(deliveries.map(({ subscriber }) => subscriber))]
+  await db.unsafe(text, lists, { prepare: false })
 }
 
 /**
@@ -223,7 +243,7 @@ export const firstIdOf = (moment: number): string => {
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`
 }
 
-/** Ids, numbers and names of modules as PostgreSQL writes a list; they have nothing in them that needs quotes. */
-const list = (values: readonly (string | number)[]): string => `{${values.join(',')}}`
+/** Ids, numbers and names of modules as PostgreSQL writes a list; in quotes, for a name may be `null`. */
+const list = (values: readonly (string | number)[]): string => `{${values.map((value) => `"${value}"`).join(',')}}`
 const ids = (deliveries: readonly DeliveryId[]): string => list(deliveries.map(({ id }) => id))
 const places = (deliveries: readonly DeliveryId[]): string => list(deliveries.map(({ place }) => place))

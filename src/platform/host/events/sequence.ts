@@ -1,4 +1,5 @@
 import type { Row, Sql } from 'postgres'
+import { UNFLUSHED } from '../data/unflushed.ts'
 import { type Due, dueOf } from './outbox.ts'
 import { isOutside } from './outside/outside.ts'
 
@@ -21,7 +22,8 @@ export const MANY = 500
  * Moves new events on, up to `limit`: gives each its number, which follows that of the key's event that was committed before
  * it, and a delivery for each subscriber. Those to modules are taken with it, for `seconds`; with 0 they are left, due at once.
  * One statement; of several at the same time one waits for the other, because whoever passed over an event would number the
- * next one of its key first.
+ * next one of its key first. If a crash undoes it, it is done again and gives the same numbers, so subscribers may have them
+ * before they are on the disk.
  */
 export async function sequence(
   db: Sql,
@@ -105,4 +107,5 @@ const statement = (limit: number, seconds: number): string => `
       case when sum(pg_column_size(data)) over () <= 64000 then data::text end as data,
       to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as occurred_at
     from numbered full join deliveries on event_id = id
+    where ${UNFLUSHED}
     order by id, place`

@@ -11,7 +11,7 @@ import { startSmtp } from '../../../support/smtp.ts'
 import { startTopology } from '../../../support/topology.ts'
 import { until } from '../../../support/until.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 const folder = new URL('../../../../migrations', import.meta.url).pathname
 const database = await freshDatabase()
 await migrate(database.url, { folder, schemas: ['users', 'posts'] })

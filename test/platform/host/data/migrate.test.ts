@@ -15,7 +15,7 @@ import { type Migrated, migrate, PLATFORM_SCHEMA } from '../../../../src/platfor
 import { freshDatabase } from '../../../support/database.ts'
 import { run } from '../../../support/run.ts'
 
-t.setTimeout(100_000)
+t.setTimeout(400_000)
 const root = fileURLToPath(new URL('../../../..', import.meta.url))
 const modules = catalogue.map(({ contract }) => contract.name)
 const MIGRATE = { NODE_ENV: 'test', MODULES: 'all', REDIS_URL: undefined, LOG_LEVEL: 'silent' }

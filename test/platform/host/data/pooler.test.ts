@@ -10,7 +10,7 @@ import { startPgbouncer } from '../../../support/pgbouncer.ts'
 import { startSmtp } from '../../../support/smtp.ts'
 import { freshState, startTopology } from '../../../support/topology.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(400_000)
 
 const state = await freshState('redis')
 const asModule = (module: string) =>

@@ -6,7 +6,7 @@ import { startPair } from '../../../support/replica.ts'
 import { startTopology } from '../../../support/topology.ts'
 import { until } from '../../../support/until.ts'
 
-t.setTimeout(90_000)
+t.setTimeout(240_000)
 
 const pair = await startPair()
 // Posts are behind a gateway: the gateway knows who has written, and the module's process reads.

@@ -7,7 +7,7 @@ import { freshDatabase } from '../../../support/database.ts'
 import { freePorts } from '../../../support/ports.ts'
 import { deliverySuite } from './delivery-suite.ts'
 
-t.setTimeout(110_000)
+t.setTimeout(580_000)
 t.test('how many messages wait is known again when the queue was away at first', async (t) => {
   const database = await freshDatabase()
   await migratePostgresTransport(database.url)

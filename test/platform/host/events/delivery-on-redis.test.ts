@@ -1,5 +1,5 @@
 import t from 'tap'
 import { deliverySuite } from './delivery-suite.ts'
 
-t.setTimeout(110_000)
+t.setTimeout(580_000)
 await deliverySuite(t, 'redis')

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createPostgresBackend, Queue, withBackend } from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
 import pino from 'pino'
@@ -389,6 +390,7 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
       effects: {
         beta: async (event, handling) => {
           if (event.key === 'slow') await slow.promise
+          if (event.key === 'heavy') await sleep(130)
           await writeEffect(event, handling)
           if (event.key === 'poison' && ++tries < 3) throw new Error('not yet')
         },
@@ -405,15 +407,18 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     t.equal(transactions.length, 1)
     await together(['c', 'poison', 'd'], 3)
     await system.confirmed(49)
+    // After these, no more than a few are expected to be done in the time of a transaction.
+    await together(['heavy'], 10)
+    await system.confirmed(59)
     await together(['slow', 'e'], 3)
     await until(
       'the quick ones',
       async () => (await system.effects('beta')).filter(({ key }) => key === 'e').length === 3,
     )
     slow.resolve()
-    await system.confirmed(55)
+    await system.confirmed(65)
     const effects = await system.effects('beta')
-    t.equal(effects.length, 55)
+    t.equal(effects.length, 65)
     for (const [key, group] of Map.groupBy(effects, ({ key }) => key))
       t.same(
         group.map(({ n }) => n),
@@ -435,9 +440,10 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     })
     const keys = ['a', 'b', 'c']
     const last = 40
+    for (const key of keys) for (let n = 1; n <= 5; n++) await host.publish(key, n)
     let given: Promise<number | undefined> | undefined
     const writer = async (key: string) => {
-      for (let n = 1; n <= last; n++) {
+      for (let n = 6; n <= last; n++) {
         await host.publish(key, n)
         if (key === 'a' && n === 15) given = host.handledEventsOf('alpha').replay('beta', 0)
       }

@@ -53,6 +53,18 @@ t.test('events are seen from the outbox to their effect, or to their death', asy
   t.ok((await value('seam_event_handler_seconds_total', handler))! > 0)
 })
 
+t.test('an event is open for a system outside until it is given up, and is dead then', async (t) => {
+  const { db } = host.module('alpha')
+  const open = () => value('seam_events_unconfirmed', 'module="alpha",subscriber="webhook:crm"')
+  const dead = () => value('seam_events_dead', 'module="webhook:crm"')
+  await db.execute(`
+    insert into outbox_deliveries (event_id, subscriber, place, after)
+    select id, 'webhook:crm', sequence, 0 from outbox where key = 'k'`)
+  t.strictSame([await open(), await dead()], [2, undefined])
+  await db.execute(`update outbox_deliveries set dead_at = now() where subscriber = 'webhook:crm' and place = 1`)
+  t.strictSame([await open(), await dead()], [1, 1])
+})
+
 t.test('an event of a newer version is parked, one that waits for its turn or its next attempt is not', async (t) => {
   const parked = () => value('seam_events_parked', 'module="beta"')
   t.equal(await parked(), 0)

@@ -16,7 +16,7 @@ import { freePorts } from '../../../support/ports.ts'
 import { redisServer } from '../../../support/redis-server.ts'
 import { until } from '../../../support/until.ts'
 
-t.setTimeout(110_000)
+t.setTimeout(580_000)
 const migrations = await eventMigrations()
 t.teardown(() => migrations.remove())
 const rejections: unknown[] = []

@@ -1,7 +1,8 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import postgres from 'postgres'
 import t from 'tap'
+import { replay } from '../../../../src/platform/host/events/history.ts'
 import {
   confirm,
   prune,
@@ -293,6 +294,66 @@ t.test('events of one key are numbered in the order of their commits, however ma
     committed,
   )
   t.equal(new Set(taken).size, taken.length, 'none was taken twice')
+})
+
+t.test(
+  'numbers that a crash of the database undid come out the same, with whatever is published and replayed meanwhile',
+  async (t) => {
+    const publishSome = async (count: number) => {
+      for (let n = 0; n < count; n++)
+        await publishOne(`k${n % 3}`, n, n % 2 === 0 ? SUBSCRIBERS : [BETA, { name: 'gamma', unordered: true }])
+    }
+    const numbered = async (db: typeof sql, limit: number) => {
+      const due: string[] = []
+      for (;;) {
+        const sequenced = await sequence(db, 'alpha', { limit, seconds: 30 })
+        for (const {
+          subscriber,
+          event: { id, sequence, place, after },
+        } of sequenced.due)
+          due.push([subscriber, id, sequence, place, after ?? 'none'].join(' '))
+        if (sequenced.events < limit) return due
+      }
+    }
+    await publishSome(5)
+    await number()
+    await publishSome(20)
+    let before: string[] = []
+    const crash = sql.begin(async (tx) => {
+      before = await numbered(tx as unknown as typeof sql, 4)
+      throw new Rollback()
+    })
+    await crash.catch((error) => t.type(error, Rollback))
+    await publishSome(7)
+    await replay({ db, sql }, 'alpha', [{ event: 'thing.happened', subscriber: BETA }], 0)
+    const rows = await sql`
+      select concat_ws(' ', subscriber, id, sequence, place, coalesce(after::text, 'none')) as one
+      from outbox_deliveries join outbox on id = event_id`
+    const again = new Set(rows.map(({ one }) => one))
+    t.equal(before.length, 40)
+    t.same(
+      before.filter((one) => !again.has(one)),
+      [],
+    )
+  },
+)
+
+t.test('with a backlog, confirmations are not compared with all that is unconfirmed', async (t) => {
+  const hasty = postgres(url, { max: 1, connection: { search_path: 'alpha', statement_timeout: 1_000 } as object })
+  t.teardown(() => hasty.end())
+  // PostgreSQL keeps plans, and makes them for as many rows as there were.
+  for (let n = 0; n < 10; n++) await confirm(hasty, 'beta', [{ id: randomUUID(), place: 1 }])
+  const rows = await sql`
+    insert into outbox_deliveries (event_id, subscriber, place, due_at)
+    select uuidv7(), 'beta', 1, now() from generate_series(1, 20000) returning event_id as id`
+  for (let i = 0; i < rows.length; i += 500)
+    await confirm(
+      hasty,
+      'beta',
+      rows.slice(i, i + 500).map(({ id }) => ({ id, place: 1 })),
+    )
+  const [left] = await sql`select count(*)::int from outbox_deliveries where confirmed_at is null`
+  t.equal(left!.count, 0)
 })
 
 t.test('a writer of one key waits for the other writer of that key, and for no other key', async (t) => {

@@ -11,7 +11,7 @@ import { rabbitmq } from '../../../../support/rabbitmq.ts'
 import { freshState } from '../../../../support/topology.ts'
 import { until } from '../../../../support/until.ts'
 
-t.setTimeout(110_000)
+t.setTimeout(580_000)
 const QUEUE = 'somebody.things'
 const SUBSCRIBER = 'amqp:seam.events'
 

@@ -158,7 +158,7 @@ t.test('after a replay, too, the next of a key waits for one that was not accept
   await publishOne(1)
   const [first] = await take()
   await notAccepted(alphaSql, subscriber, first!.event, { kind: 'dead', failure: nothing })
-  await replay(db, [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
+  await replay({ db, sql: alphaSql }, 'alpha', [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
   await publishOne(2)
   const others = (await take()).map(({ event }) => event)
   t.ok(others.length > 1)
@@ -187,7 +187,7 @@ t.test('of a dead event is counted what waits for it, also after a replay', asyn
   for (const n of [1, 2]) await publishTo(subscriber, { key: 'counted', n })
   await isDead(1)
   t.same(await waiting(), [1])
-  await replay(db, [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
+  await replay({ db, sql: alphaSql }, 'alpha', [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
   await publishTo(subscriber, { key: 'counted', n: 3 })
   t.same(await waiting(), [4], 'the next one, both once more, and what is new')
   const [first] = await dead.stuckEvents({ limit: 1 })
@@ -204,7 +204,7 @@ t.test('what is redriven is what is dead, not what was replayed of it', async (t
   const [row] = await sql`
     update alpha.outbox_deliveries set dead_at = now(), attempts = 1 where subscriber = ${subscriber} returning event_id`
   const id = row!.event_id
-  await replay(db, [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
+  await replay({ db, sql: alphaSql }, 'alpha', [{ event: 'thing.happened', subscriber: { name: subscriber } }], 0)
   const replayed = () =>
     sql`select * from alpha.outbox_deliveries where event_id = ${id} and place = 2 and subscriber = ${subscriber}`
   await sql`
