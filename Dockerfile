@@ -7,9 +7,11 @@ WORKDIR /seam
 COPY package.json package-lock.json .npmrc ./
 COPY patches patches
 # No package's own scripts are run. Without optional ones there is no embedded PostgreSQL, which is 60 MB and not for production.
+# Types, source maps and documentation go, licences and notices stay.
 RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-update-notifier \
  && node_modules/.bin/patch-package --error-on-fail \
- && find node_modules -type f \( -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.map' -o -name '*.md' \) -delete
+ && find node_modules -type f \( -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.map' \
+      -o -name '*.md' ! -iname 'licen[cs]e*.md' ! -iname 'notice*.md' ! -iname 'copying*.md' \) -delete
 
 FROM node:${NODE_VERSION}-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8000 OPS_PORT=9000

@@ -48,6 +48,11 @@ export class Compose {
     })
   }
 
+  /** The same, with more in its environment. */
+  with(env: Record<string, string>): Compose {
+    return new Compose({ ...this.#env, ...env })
+  }
+
   /** Builds the image; from the base of the same major version that is there, where no registry has the one that is named. */
   async build(): Promise<void> {
     const dockerfile = await readFile(join(root, 'Dockerfile'), 'utf8')
@@ -120,23 +125,13 @@ export class Compose {
     return names.split('\n').filter(Boolean).sort()
   }
 
-  async sql(database: string, query: string): Promise<string> {
-    return (
-      await this.#compose(
-        'monolith',
-        'exec',
-        '-T',
-        'postgres',
-        'psql',
-        '-U',
-        'postgres',
-        '-At',
-        '-d',
-        database,
-        '-c',
-        query,
-      )
-    ).trim()
+  async sql(database: string, query: string, server = 'postgres'): Promise<string> {
+    return this.exec('monolith', server, 'psql', '-U', 'postgres', '-At', '-d', database, '-c', query)
+  }
+
+  /** Runs a program in the container of a service, and returns what it writes. */
+  async exec(topology: Topology, service: string, ...program: string[]): Promise<string> {
+    return (await this.#compose(topology, 'exec', '-T', service, ...program)).trim()
   }
 
   async logs(topology: Topology): Promise<string> {

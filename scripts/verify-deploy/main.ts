@@ -1,11 +1,12 @@
 // `npm run verify:deploy`: brings both compose files up behind Nginx and behind HAProxy, on 127.0.0.1, and sees whether they hold:
 // the story and the API, a replica that is killed, a rolling restart and a rolling change of topology, all under load.
 //   -- --requests 50000   how many requests each rolling restart and change has to stand, at least
-//   -- --only nginx-monolith,haproxy-split,change
+//   -- --only nginx-monolith,haproxy-split,nginx-change,extras
 //   -- --no-build         takes the image that is there
 //   -- --no-api           leaves out what is not under load
-// A quarter of an hour on two cores. Needs Docker with Compose v2 and openssl.
+// Half an hour on two cores. Needs Docker with Compose v2 and openssl.
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Compose, type ReverseProxy, type Topology } from './compose.ts'
@@ -17,14 +18,14 @@ const ca = join(root, 'deploy/secrets/tls.crt')
 const { values } = parseArgs({
   options: {
     requests: { type: 'string', default: '50000' },
-    only: { type: 'string', default: 'nginx-monolith,haproxy-monolith,nginx-split,haproxy-split,change' },
+    only: { type: 'string' },
     'no-build': { type: 'boolean', default: false },
     'no-api': { type: 'boolean', default: false },
   },
 })
 const least = Number(values.requests)
-const only = values.only.split(',')
-const compose = await Compose.prepare()
+const only = values.only?.split(',')
+let compose = await Compose.prepare()
 
 // Node reads this once, when it starts.
 if (process.env.NODE_EXTRA_CA_CERTS !== ca) {
@@ -46,9 +47,9 @@ try {
   if (!values['no-build']) await step('the image is built', () => compose.build())
   await compose.down()
   for (const proxy of ['nginx', 'haproxy'] as const)
-    for (const shape of ['monolith', 'split'] as const)
-      if (only.includes(`${proxy}-${shape}`)) await verify(proxy, shape)
-  if (only.includes('change')) await change()
+    for (const what of ['monolith', 'split', 'change'] as const)
+      if (only?.includes(`${proxy}-${what}`) ?? true) await (what === 'change' ? change(proxy) : verify(proxy, what))
+  if (only?.includes('extras') ?? true) await extras()
 } catch (error) {
   faults.push((error as Error).message)
   console.error(await compose.logs(topology).catch(() => ''))
@@ -88,7 +89,7 @@ async function ask(shape: Topology, proxy: ReverseProxy): Promise<void> {
     ),
   )
   await step('from outside', async () => {
-    for (const fault of await checkFromOutside(compose.url)) faults.push(`${shape} behind ${proxy}: ${fault}`)
+    for (const fault of await checkFromOutside({ url: compose.url })) faults.push(`${shape} behind ${proxy}: ${fault}`)
   })
 }
 
@@ -106,16 +107,62 @@ async function watch(shape: Topology, proxy: ReverseProxy): Promise<void> {
   throw new Error(`Prometheus sees not ${wanted} processes but this: ${seen}`)
 }
 
-/** From the whole to its pieces and back, edge by edge, behind the same Nginx. */
-async function change(): Promise<void> {
+/** With what comes by profile: a Redis Cluster, a replica to read from and RabbitMQ; each has something to do. */
+async function extras(): Promise<void> {
+  topology = 'split'
+  console.log('\nsplit, with Redis Cluster, a read replica and RabbitMQ, behind nginx\n')
+  const nodes = ['cluster-1', 'cluster-2', 'cluster-3']
+  const replicas = ['users', 'posts', 'notifications'].map((module) => [
+    `${module.toUpperCase()}_DATABASE_REPLICA_URL`,
+    readFileSync(join(root, `deploy/secrets/${module}-database-url`), 'utf8')
+      .trim()
+      .replace('@postgres:', '@postgres-replica:'),
+  ])
+  compose = compose.with({
+    COMPOSE_PROFILES: 'redis-cluster,replica,rabbitmq',
+    REDIS_URL: nodes.map((node) => `redis://${node}:6379`).join(),
+    CACHE_REDIS_URL: nodes.map((node) => `redis://${node}:6379`).join(),
+    EVENTS_AMQP_URL: 'amqp://rabbitmq',
+    ...Object.fromEntries(replicas),
+  })
+  await step('it starts', () => compose.up('split', 'nginx'))
+  await step('a queue is bound to all events', async () => {
+    const rabbit = (program: string) => compose.exec('split', 'rabbitmq', 'rabbitmqctl', 'eval', program)
+    const name = (kind: string, of: string) => `rabbit_misc:r(<<"/">>, ${kind}, <<"${of}">>)`
+    await rabbit(`rabbit_amqqueue:declare(${name('queue', 'all')}, true, false, [], none, <<"verify">>).`)
+    await rabbit(
+      `rabbit_binding:add({binding, ${name('exchange', 'seam.events')}, <<"#">>, ${name('queue', 'all')}, []}, <<"verify">>).`,
+    )
+  })
+  await ask('split', 'nginx')
+  await step('RabbitMQ has the events', async () => {
+    const waiting = await compose.exec('split', 'rabbitmq', 'rabbitmqctl', '-q', 'list_queues', 'name', 'messages')
+    if (!/^all\t[1-9]/m.test(waiting)) throw new Error(`It has these queues: ${waiting}`)
+  })
+  await step('each node of the cluster keeps something, and the single Redis nothing', async () => {
+    const keys = (node: string) => compose.exec('split', node, 'redis-cli', 'dbsize')
+    for (const node of nodes) if ((await keys(node)) === '0') throw new Error(`${node} keeps nothing.`)
+    if ((await keys('queue')) !== '0') throw new Error('The single Redis is used.')
+  })
+  await step('the replica is read from', async () => {
+    const read = `select sum(seq_scan + coalesce(idx_scan, 0)) from pg_stat_user_tables where relname in ('users', 'posts', 'notifications')`
+    for (const module of ['users', 'posts'])
+      if (Number(await compose.sql(module, read, 'postgres-replica')) < 1)
+        throw new Error(`Nobody reads ${module} there.`)
+  })
+  await compose.down()
+}
+
+/** From the whole to its pieces and back, edge by edge, behind the same proxy. */
+async function change(proxy: ReverseProxy): Promise<void> {
   topology = 'monolith'
-  console.log('\nmonolith, split, monolith, behind nginx\n')
-  await step('it starts', () => compose.up('monolith', 'nginx'))
+  console.log(`\nmonolith, split, monolith, behind ${proxy}\n`)
+  await step('it starts', () => compose.up('monolith', proxy))
   const changed = await withLoad('monolith to split to monolith', { least }, async () => {
-    await compose.up('split', 'nginx', ...MODULES)
-    for (const edge of EDGES) await compose.up('split', 'nginx', edge)
+    await compose.up('split', proxy, ...MODULES)
+    for (const edge of EDGES) await compose.up('split', proxy, edge)
     await pause(5_000)
-    for (const edge of EDGES) await compose.up('monolith', 'nginx', edge)
+    for (const edge of EDGES) await compose.up('monolith', proxy, edge)
     await compose.remove('split', ...MODULES)
   })
   lostOnly(changed, /^$/, 0)

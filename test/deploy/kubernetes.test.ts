@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
 import ts from 'typescript'
-import { parseAllDocuments } from 'yaml'
+import { parse, parseAllDocuments } from 'yaml'
 import { provideProgram } from '../../scripts/programs.ts'
 import { readConfig } from '../../src/config.ts'
 import { catalogue } from '../../src/modules/catalogue.ts'
@@ -20,9 +21,17 @@ interface Variable {
 interface Resource {
   apiVersion: string
   kind: string
-  metadata: { name: string }
+  metadata: { name: string; labels?: Record<string, string>; annotations?: Record<string, string> }
   data?: Record<string, string>
-  spec?: { template?: { spec: { containers: { env: Variable[]; image: string }[] } } }
+  spec?: {
+    template?: { spec: { containers: { env: Variable[]; image: string }[] } }
+    /** Of a ServiceMonitor. */
+    jobLabel?: string
+    /** Of a PrometheusRule. */
+    groups?: unknown
+    /** Of an Ingress. */
+    rules?: { http: { paths: { path: string; pathType: string }[] } }[]
+  }
 }
 
 /** The models of Kubernetes' own schema, by where the package keeps them; what an operator brings is written down here. */
@@ -37,8 +46,20 @@ const OWN = `interface IServiceMonitor {
   spec: {
     selector: { matchLabels: Record<string, string> }
     namespaceSelector: { matchNames: string[] }
+    jobLabel: string
     targetLabels: string[]
     endpoints: { port: string; path: string; interval: string; scrapeTimeout: string }[]
+  }
+}
+interface IPrometheusRule {
+  apiVersion: 'monitoring.coreos.com/v1'
+  kind: 'PrometheusRule'
+  metadata: { name: string; namespace?: string }
+  spec: {
+    groups: {
+      name: string
+      rules: { alert: string; expr: string; for: string; labels: Record<string, string>; annotations: Record<string, string> }[]
+    }[]
   }
 }`
 
@@ -104,6 +125,9 @@ function environmentOf(resource: Resource, resources: readonly Resource[]): Reco
   }
 }
 
+/** Copies the alerts to where the Prometheus operator takes them from. */
+const COPY = `f=deploy/kubernetes/base/alerts.yaml; { sed '/^spec:/q' $f; sed -n '/^groups:/,$s/^/  /p' deploy/prometheus/alerts.yml; } > /tmp/alerts.yaml && cp /tmp/alerts.yaml $f`
+
 const overlays = {
   monolith: { 'edge-seam': ['notifications', 'posts', 'users'] },
   split: { 'edge-seam': [], 'users-seam': ['users'], 'posts-seam': ['posts'], 'notifications-seam': ['notifications'] },
@@ -136,5 +160,26 @@ for (const [overlay, placements] of Object.entries(overlays)) {
         hosted[resource.metadata.name] = placement.hosted.map(({ contract }) => contract.name).sort()
     }
     t.strictSame(hosted, placements)
+  })
+  t.test(`in the overlay ${overlay} Prometheus knows the processes by the name that the alerts ask for`, async (t) => {
+    const resources = rendered.get(overlay) ?? []
+    const monitor = resources.find(({ kind }) => kind === 'ServiceMonitor')
+    const services = resources.filter(({ kind }) => kind === 'Service')
+    t.ok(services.length > 0)
+    for (const { metadata } of services)
+      t.equal(metadata.labels?.[monitor?.spec?.jobLabel ?? ''], 'seam', `${metadata.name} has the label of the job`)
+    const { groups } = parse(await readFile(join(root, 'deploy/prometheus/alerts.yml'), 'utf8'))
+    const rule = resources.find(({ kind }) => kind === 'PrometheusRule')
+    t.strictSame(rule?.spec?.groups, groups, 'the alerts are those of deploy/prometheus/alerts.yml', { copyBy: COPY })
+  })
+
+  t.test(`in the overlay ${overlay} only the stream may be silent for longer than an answer takes`, async (t) => {
+    const ingresses = (rendered.get(overlay) ?? []).filter(({ kind }) => kind === 'Ingress')
+    const patient = ingresses.filter(
+      ({ metadata }) => Number(metadata.annotations?.['nginx.ingress.kubernetes.io/proxy-read-timeout']) !== 12,
+    )
+    const paths = patient.flatMap(({ spec }) => spec?.rules?.flatMap(({ http }) => http.paths) ?? [])
+    t.match(paths, [{ path: '/api/notifications/stream', pathType: 'Exact' }])
+    t.equal(paths.length, 1)
   })
 }

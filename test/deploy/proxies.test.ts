@@ -1,8 +1,12 @@
 import { readFile } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import t from 'tap'
+import { Agent, fetch } from 'undici'
 import { catalogue } from '../../src/modules/catalogue.ts'
 import { readRoutes } from '../../src/platform/host/openapi/read-routes.ts'
+import { listen, upstream } from '../platform/host/edge/upstreams.ts'
+import { startNginx } from '../support/nginx.ts'
 
 const read = (path: string) => readFile(join(import.meta.dirname, '../../deploy', path), 'utf8')
 
@@ -36,4 +40,31 @@ t.test('proxies repeat a POST with a key where the route takes keys, and nowhere
     nginx.some((pattern) => pattern.test('POST  /api/posts')),
     'nor without a key',
   )
+})
+
+t.test('nginx leaves an edge that hangs for another in time', async (t) => {
+  const hanging = await listen(t, (socket) => void socket.resume())
+  const asked: IncomingMessage[] = []
+  const good = await upstream(t, (request, response) => {
+    asked.push(request)
+    request.resume()
+    response.end('{}')
+  })
+  const nginx = await startNginx([new URL(hanging).host, new URL(good.url).host])
+  t.teardown(() => nginx.close())
+  const dispatcher = new Agent({ connect: { ca: nginx.ca }, headersTimeout: 20_000 })
+  t.teardown(() => dispatcher.destroy())
+  const ask = (method: string) =>
+    fetch(`${nginx.url}/api/posts`, { method, headers: { traceparent: 'from outside' }, dispatcher }).then(
+      ({ status }) => status,
+    )
+  // Until one has failed, both are asked.
+  const reads = await Promise.all(Array.from({ length: 4 }, () => ask('GET')))
+  t.strictSame(reads, [200, 200, 200, 200])
+  t.equal(asked.length, 4)
+  const { host } = new URL(nginx.url)
+  for (const { headers } of asked) {
+    t.match(headers, { host, 'x-forwarded-host': host }, 'with the port')
+    t.equal(headers.traceparent, undefined)
+  }
 })
