@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { provideProgram } from '../../scripts/programs.ts'
+import { provideNginx } from '../../scripts/nginx.ts'
 import { freePorts } from '../../test/support/ports.ts'
 
 /** One worker, as the others are one process each, with connections to the server that it keeps. */
@@ -48,8 +48,7 @@ export async function startNginx(options: {
 }): Promise<{ port: number; end(): Promise<void> } | string> {
   let program: string
   try {
-    const advice = 'nginx is not here: install it (Debian: apt-get install nginx-light).'
-    program = await provideProgram({ names: ['nginx'], package: 'nginx-light', advice }, console.log)
+    program = await provideNginx(console.log)
   } catch (error) {
     return (error as Error).message
   }

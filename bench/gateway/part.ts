@@ -17,6 +17,7 @@ export const gatewayHops: Part = async ({ quick, rounds = quick ? 5 : 9 }) => {
   const upstream = `http://127.0.0.1:${port}`
   const edge = await startWorker('gateway/seam.ts', { upstream })
   const plain = await startWorker('gateway/http-proxy.ts', { upstream, connections: CONNECTIONS })
+  const floor = await startWorker('gateway/floor.ts', { upstream, connections: CONNECTIONS })
   const nginx = await startNginx({ upstream: port, connections: CONNECTIONS })
   const path = '/api/posts/1'
   const headers = { authorization: `Bearer ${edge.ready.token}` }
@@ -32,12 +33,13 @@ export const gatewayHops: Part = async ({ quick, rounds = quick ? 5 : 9 }) => {
       contender('@fastify/http-proxy as it comes', user, plain.ready.port as number),
       contender('Seam, a signed-in user', user, edge.ready.port as number),
       contender('Seam, nobody in particular', nobody, edge.ready.port as number),
+      contender('node:http and undici alone', user, floor.ready.port as number),
       ...(typeof nginx === 'string' ? [] : [contender('nginx, proxy_pass', user, nginx.port)]),
       contender('no hop at all', user, port),
     ],
     { warmUps: 2, rounds },
   )
-  await Promise.all([server, edge, plain, user, nobody].map((each) => each.end()))
+  await Promise.all([server, edge, plain, floor, user, nobody].map((each) => each.end()))
   if (typeof nginx !== 'string') await nginx.end()
 
   printReads(series)

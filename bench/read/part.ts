@@ -19,6 +19,9 @@ export const reads: Part = async ({ quick, rounds = quick ? 5 : 9 }) => {
   const quiet = await startApplication({ DATABASE_URL })
   const ids = await seedPosts(DATABASE_URL)
   const logging = await startApplication({ DATABASE_URL, LOG_LEVEL: 'info' })
+  const collector = await startWorker('read/collector.ts')
+  const OTEL_EXPORTER_OTLP_ENDPOINT = `http://127.0.0.1:${collector.ready.port}`
+  const traced = await startApplication({ DATABASE_URL, OTEL_EXPORTER_OTLP_ENDPOINT })
   const bare = await startWorker('read/bare-server.ts', { databaseUrl: DATABASE_URL, pool: POOL })
   const barePort = bare.ready.port as number
   await compareAnswers(quiet.port, barePort, ids[0]!)
@@ -29,12 +32,16 @@ export const reads: Part = async ({ quick, rounds = quick ? 5 : 9 }) => {
       reader('bare Fastify + postgres.js', generator, barePort, quick),
       reader('application', generator, quiet.port, quick),
       reader('application, LOG_LEVEL=info', generator, logging.port, quick),
+      reader('application, traces on', generator, traced.port, quick),
     ],
     { warmUps: 1, rounds },
   )
-  await Promise.all([quiet, logging, bare, generator].map((each) => each.end()))
+  await Promise.all([quiet, logging, traced, bare, generator, collector].map((each) => each.end()))
   printReads(series)
-  return [atLeast('A read, against the bare server', 0.9, speed(series[1]!, series[0]!))]
+  return [
+    atLeast('A read, against the bare server', 0.9, speed(series[1]!, series[0]!)),
+    atLeast('A read with traces on, against one without', 0.9, speed(series[3]!, series[1]!)),
+  ]
 }
 
 export const startLoad = (ids: readonly string[]): Promise<Worker> =>

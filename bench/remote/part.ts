@@ -2,10 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { startWorker } from '../lib/children.ts'
 import type { Drive, DriveResult } from '../lib/drive.ts'
 import { grouped } from '../lib/numbers.ts'
-import { atLeast, headline, type Part, printTable } from '../lib/report.ts'
+import { atLeast, atMost, headline, type Part, printTable } from '../lib/report.ts'
 import { inTurns, ratio, type Series } from '../lib/rounds.ts'
 
-/** As many as the adapter has connections to one instance. */
 const IN_FLIGHT = 64
 
 /** Each with the server that it calls. */
@@ -61,8 +60,12 @@ export const remoteCalls: Part = async ({ quick, rounds = quick ? 7 : 11 }) => {
   const inTurn = await measured({ mode: 'sequence', milliseconds: milliseconds / 2 })
   await Promise.all([...Object.values(servers), ...callers.map(({ worker }) => worker)].map((each) => each.end()))
 
-  const speed = (series: Series<Round>[], one: keyof typeof CONTENDERS, other: keyof typeof CONTENDERS) =>
-    ratio(series[NAMES.indexOf(one)]!, series[NAMES.indexOf(other)]!, (round) => round.perSecond)
+  type Name = keyof typeof CONTENDERS
+  const compared = (series: Series<Round>[], one: Name, other: Name, number: (round: Round) => number) =>
+    ratio(series[NAMES.indexOf(one)]!, series[NAMES.indexOf(other)]!, number)
+  const speed = (series: Series<Round>[], one: Name, other: Name) =>
+    compared(series, one, other, (round) => round.perSecond)
+  const ofPolicies = 100 * (1 - compared(atOnce, 'seam, without policies', 'seam', (round) => round.cpu))
   const columns = (series: Series<Round>[], i: number) => [
     grouped(series[i]!.median((round) => round.perSecond)),
     speed(series, NAMES[i]!, 'bare').toFixed(2),
@@ -76,6 +79,11 @@ export const remoteCalls: Part = async ({ quick, rounds = quick ? 7 : 11 }) => {
     atLeast('Remote calls, many at once, against bare requests', 5, speed(atOnce, 'seam', 'bare')),
     atLeast('Remote calls, many at once, against Moleculer over TCP', 2, speed(atOnce, 'seam', 'moleculer, TCP')),
     atLeast('Remote calls in turn, against bare requests', 0.95, speed(inTurn, 'seam', 'bare')),
-    atLeast('Remote calls, against those without policies', 0.85, speed(atOnce, 'seam', 'seam, without policies')),
+    atLeast(
+      'Remote calls in turn, against those without policies',
+      0.85,
+      speed(inTurn, 'seam', 'seam, without policies'),
+    ),
+    atMost("Of a remote call's processor time, many at once, for policies", 15, ofPolicies, '%'),
   ]
 }
