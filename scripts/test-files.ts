@@ -12,7 +12,7 @@ export interface TestFile {
 }
 
 /** Seconds that a process may say nothing. */
-const SILENCE = 240
+const SILENCE = 600
 
 /** A larger space for new objects, in MB, saves what runs for minutes a part of its garbage collection. */
 const FLAGS = ['--max-semi-space-size=64', '--import', './test/support/no-domains.ts']
@@ -70,7 +70,7 @@ async function runInOneProcess(left: string[], { env, print }: Options): Promise
   next()
   const { code } = await run('node', [...FLAGS, 'scripts/test-worker.ts'], {
     limit: SILENCE,
-    env: { TAP_TIMEOUT: '120', ...env },
+    env: { TAP_TIMEOUT: '300', ...env },
     input,
     onLine: hear,
   })

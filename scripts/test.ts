@@ -2,12 +2,14 @@
 
 import { globSync } from 'node:fs'
 import { chmod, mkdtemp, rm, statfs } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { acquireEmbeddedPostgres } from '../src/platform/host/data/embedded-postgres.ts'
 import { freshDatabase } from '../test/support/database.ts'
 import { provideDnsmasq } from './dnsmasq.ts'
+import { provideNginx } from './nginx.ts'
 import { providePgbouncer } from './pgbouncer.ts'
 import { provideRabbitmq } from './rabbitmq.ts'
 import { provideRedis } from './redis.ts'
@@ -99,7 +101,7 @@ async function startServices(): Promise<Record<string, string>> {
   }
   // The programs only: each test file that needs one starts it for itself.
   const programs = async () => {
-    for (const provide of [provideDnsmasq, provideRabbitmq, providePgbouncer])
+    for (const provide of [provideDnsmasq, provideRabbitmq, providePgbouncer, provideNginx])
       await provide(line).catch((error) => Promise.reject(new Failure(error.message)))
   }
   await together(process.env.TEST_DATABASE_URL ? [redis(), programs()] : [redis(), programs(), database()])
@@ -146,11 +148,14 @@ async function forgetAtPowerFailure(url: string): Promise<void> {
 }
 
 /** What holds at a pace that is measured. Nothing else may run beside it. */
-const MEASURED = 'test/resilience/**/*.test.ts'
+const MEASURED = 'test/{resilience/**/*,platform/host/rolling-restart}.test.ts'
 /** The longest files. They begin, so that none of them runs alone at the end. */
 const LONG = 'test/{topology,permissions,chaos,platform/host/events}/**/*.test.ts'
-/** Processes that run the others: more than there are cores, since half of the time each of them waits. */
-const WORKERS = 3
+/**
+ * Processes that run the others. With more than there are cores, what waits for something waits in vain on a slow machine; with
+ * more than three, their memory and their ports would have no bound.
+ */
+const WORKERS = Math.min(availableParallelism(), 3)
 
 /** Runs the named files, or all. */
 async function test(env: Record<string, string>): Promise<TestFile[]> {
@@ -184,7 +189,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 async function tests(): Promise<void> {
-  const env = await stage('Redis, dnsmasq, RabbitMQ, PgBouncer and PostgreSQL', startServices)
+  const env = await stage('Redis, dnsmasq, RabbitMQ, PgBouncer, nginx and PostgreSQL', startServices)
   const files = await stage(
     'tests',
     () => test(env),

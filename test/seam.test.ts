@@ -9,7 +9,7 @@ import { startTopology } from './support/topology.ts'
 const SEAM = join(import.meta.dirname, '../src/seam.ts')
 const SECRET = 'a secret that only these tests know, of enough length'
 
-t.setTimeout(110_000)
+t.setTimeout(400_000)
 const topology = await startTopology({ env: { SECRET }, start: false })
 t.teardown(() => topology.close())
 

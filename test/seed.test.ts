@@ -4,7 +4,7 @@ import { run } from './support/run.ts'
 import { startTopology } from './support/topology.ts'
 import { until } from './support/until.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 t.test('npm run seed fills a database that can be used as if people had', async (t) => {
   const topology = await startTopology()
   t.teardown(() => topology.close())

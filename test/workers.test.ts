@@ -13,7 +13,7 @@ const AT_A_TIME = 8
 /** Consul knows. */
 const NOWHERE = { USERS_URL: '', POSTS_URL: '', NOTIFICATIONS_URL: '' }
 
-t.setTimeout(90_000)
+t.setTimeout(240_000)
 
 t.test('two workers are one process to clients and to operators', async (t) => {
   const consul = await startConsul()

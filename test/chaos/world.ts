@@ -139,7 +139,7 @@ class MemberProcess implements Member {
     this.#env = env
   }
 
-  async start(end = performance.now() + 60_000): Promise<void> {
+  async start(end = performance.now() + 120_000): Promise<void> {
     const { PATH, HOME } = process.env
     const env = { ...(PATH && { PATH }), ...(HOME && { HOME }), ...this.#env }
     const child = spawn(process.execPath, ['src/main.ts'], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -155,7 +155,7 @@ class MemberProcess implements Member {
       // What it stands on may be gone at this moment: a supervisor would start it again.
       if (child.exitCode !== null && performance.now() < end) return sleep(200).then(() => this.start(end))
       if (child.signalCode !== null) return
-      if (performance.now() > end) throw new Error(`${this.name} was not ready within 60 s:\n${said}`)
+      if (performance.now() > end) throw new Error(`${this.name} was not ready within 120 s:\n${said}`)
       await sleep(20)
     }
   }

@@ -20,7 +20,7 @@ interface Found {
 
 for (const outside of [[], ['users', 'posts', 'notifications']]) {
   await t.test(`the guide is true ${outside.length > 0 ? 'behind a gateway' : 'of one process'}`, async (t) => {
-    t.setTimeout(60_000)
+    t.setTimeout(240_000)
     const smtp = await startSmtp()
     t.teardown(() => smtp.close())
     // The limit that the guide speaks of; the other one would be a thousand requests.

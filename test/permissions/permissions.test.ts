@@ -9,7 +9,7 @@ import { type Asked, CALLERS, TABLE } from './table.ts'
 import { World } from './world.ts'
 
 const SECRET = 'the secret of the permissions, of enough length'
-t.setTimeout(120_000)
+t.setTimeout(400_000)
 
 const { routes, server } = await readRoutes(catalogue)
 t.teardown(() => server.close())
@@ -28,7 +28,7 @@ for (const [name, outside] of Object.entries({
   'behind a gateway': ['users', 'posts', 'notifications'],
 })) {
   t.test(`who may do what ${name}`, async (t) => {
-    t.setTimeout(120_000)
+    t.setTimeout(400_000)
     const smtp = await startSmtp()
     t.teardown(() => smtp.close())
     const topology = await startTopology({ outside, env: { SMTP_URL: smtp.url, SECRET } })

@@ -47,12 +47,12 @@ export class SeamProcess {
     return this.#output
   }
 
-  /** Resolves when it says that it is ready, at most 20 s later. */
+  /** Resolves when it says that it is ready, at most 60 s later. */
   async ready(): Promise<this> {
-    const until = performance.now() + 20_000
+    const until = performance.now() + 60_000
     while (!this.#output.includes('Seam is ready.')) {
       if (this.#hasExited()) throw new Error(`${this.name} ended before it was ready:\n${this.#output}`)
-      if (performance.now() > until) throw new Error(`${this.name} was not ready within 20 s:\n${this.#output}`)
+      if (performance.now() > until) throw new Error(`${this.name} was not ready within 60 s:\n${this.#output}`)
       await sleep(10)
     }
     return this

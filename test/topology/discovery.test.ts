@@ -14,7 +14,7 @@ import { until } from '../support/until.ts'
 
 const SECRET = 'the secret of what is discovered, of enough length'
 
-t.setTimeout(90_000)
+t.setTimeout(240_000)
 // They wait for records and checks, not for the machine.
 t.jobs = 3
 

@@ -9,9 +9,9 @@ import { type Exchange, record } from './recording.ts'
 
 const SECRET = 'the secret of all placements, of enough length'
 
-t.setTimeout(180_000)
+t.setTimeout(400_000)
 t.test('the same requests get the same answers in every placement', async (t) => {
-  t.setTimeout(180_000)
+  t.setTimeout(400_000)
   const [expected, ...others] = PLACEMENTS
   const reference = await recordIn(t, expected!)
   t.ok(reference.length > 90, `${reference.length} requests`)

@@ -39,7 +39,7 @@ const rpcOf = (outside: readonly string[], queue: Queue): 'http' | 'grpc' =>
  * files run side by side.
  */
 export async function testPlacements(queue: Queue, placements: typeof PLACEMENTS): Promise<void> {
-  t.setTimeout(300_000)
+  t.setTimeout(580_000)
   // Half of the time one waits for passwords, mails and databases.
   t.jobs = 2
   for (const outside of placements) {

@@ -17,7 +17,7 @@ import { until } from '../support/until.ts'
 const deploy = join(import.meta.dirname, '../../deploy')
 const SECRET = 'a secret that only these tests know, of enough length'
 
-t.setTimeout(120_000)
+t.setTimeout(400_000)
 
 const smtp = await startSmtp()
 const collector = await startCollector()
@@ -212,14 +212,15 @@ async function scraping(targets: readonly string[]): Promise<string> {
     .replace('scrape_timeout: 5s', 'scrape_timeout: 1s')
     .replace('alerts.yml', join(deploy, 'prometheus/alerts.yml'))
     .replace(
-      / +dns_sd_configs:[\s\S]*/,
+      / +(# monolith.yml.*\n +)?file_sd_configs:[\s\S]*/,
       `    static_configs: [{ targets: [${targets.map((target) => `'${target}'`)}] }]\n`,
     )
 }
 
-/** An event for a module that nobody hosts, so that one is not confirmed while we look. */
+/** An event for a module that nobody hosts and for a system that nobody knows, so that they are not confirmed while we look. */
 async function eventForNobody(): Promise<void> {
   const sql = postgres(state.env.DATABASE_URL!, { max: 1, fetch_types: false })
-  await sql`insert into users.outbox_deliveries (event_id, subscriber, place, after) select id, 'nobody', sequence, 0 from users.outbox limit 1`
+  for (const subscriber of ['nobody', 'webhook:nobody'])
+    await sql`insert into users.outbox_deliveries (event_id, subscriber, place, after) select id, ${subscriber}, sequence, 0 from users.outbox limit 1`
   await sql.end()
 }

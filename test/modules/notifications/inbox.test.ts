@@ -41,6 +41,8 @@ const rowsWith = async (text: string): Promise<string[]> => {
 
 t.test('a comment is told to the author of the post, and not when they comment themselves', async (t) => {
   const ada = await person()
+  // What another module tells may come before.
+  await received(ada, 1)
   await publish('commentCreated', {
     commentId: ada.id,
     postId: ada.id,

@@ -8,7 +8,7 @@ import { type EventReader, readEvents } from '../../support/events.ts'
 import { freshState } from '../../support/topology.ts'
 import { until } from '../../support/until.ts'
 
-t.setTimeout(90_000)
+t.setTimeout(240_000)
 
 const STREAM = '/api/notifications/stream'
 
@@ -31,7 +31,7 @@ async function replicas(t: Test): Promise<[Scene, Scene]> {
 }
 
 t.test('at one process', async (t) => {
-  t.setTimeout(60_000)
+  t.setTimeout(240_000)
   const s = await scene(t)
   const sql = postgres(s.databaseUrl, { max: 1, onnotice: () => {} })
   t.teardown(() => sql.end())
@@ -170,7 +170,7 @@ t.test('at one process', async (t) => {
 })
 
 t.test('at two replicas', async (t) => {
-  t.setTimeout(60_000)
+  t.setTimeout(240_000)
   const [one, two] = await replicas(t)
 
   await t.test('what one handles is told at the other', async (t) => {

@@ -10,7 +10,7 @@ import { UsersDouble } from './users-double.ts'
 const ADA = { firstName: 'Ada', lastName: 'Byron' }
 const MARRIED = { firstName: 'Ada', lastName: 'Lovelace' }
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 
 /** Posts with users that do as the test says. */
 async function start(t: Test) {

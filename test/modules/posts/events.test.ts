@@ -5,7 +5,7 @@ import { startTopology } from '../../support/topology.ts'
 import { until } from '../../support/until.ts'
 import { UsersDouble } from './users-double.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 t.test('others are told of what everybody can see, and of nothing else', async (t) => {
   const users = new UsersDouble()
   const topology = await startTopology({ catalogue: users.catalogue })

@@ -15,7 +15,7 @@ const steps = fc.array(
   { maxLength: 14 },
 )
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 t.test(
   'whatever is added and removed meanwhile, pages have all that was there throughout, once and in order',
   async (t) => {

@@ -4,7 +4,7 @@ import { connect, refused } from '../../api/client.ts'
 import { startTopology } from '../../support/topology.ts'
 import { until } from '../../support/until.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 t.test('while users is away, posts and comments are read and written', async (t) => {
   const topology = await startTopology({ outside: ['users'] })
   const sql = postgres(topology.databaseUrl, { max: 1, onnotice: () => {} })

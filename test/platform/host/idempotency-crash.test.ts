@@ -7,7 +7,7 @@ import { startShopProcess } from '../../support/shop-processes.ts'
 import { until } from '../../support/until.ts'
 import { bootWith } from './boot.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(240_000)
 const { env, sql } = await bootWith(t)
 await provideShop(env.DATABASE_URL!)
 

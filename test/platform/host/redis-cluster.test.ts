@@ -5,7 +5,7 @@ import { startRedisCluster } from '../../support/redis-cluster.ts'
 import { freshState, startTopology } from '../../support/topology.ts'
 import { until } from '../../support/until.ts'
 
-t.setTimeout(90_000)
+t.setTimeout(240_000)
 
 const cluster = await startRedisCluster({ replicas: true })
 const state = await freshState('postgres', process.env.TEST_DATABASE_TEMPLATE)
