@@ -25,16 +25,14 @@ import { createServer } from './platform/host/http/server.ts'
 import { shedLoad } from './platform/host/http/shed-load.ts'
 import { developmentSecret } from './platform/host/identity/secret.ts'
 import { sessionsIn } from './platform/host/identity/sessions.ts'
-import { type SystemTokens, systemTokens } from './platform/host/identity/tokens.ts'
+import { systemTokens } from './platform/host/identity/tokens.ts'
+import { closeServer, listenForGrpc, listenOn, portOf } from './platform/host/listen.ts'
 import { claimPrefixes, mountModule } from './platform/host/mount.ts'
 import { createOpsServer } from './platform/host/ops/server.ts'
 import { CallStatistics } from './platform/host/rpc/call-stats.ts'
 import { createClient } from './platform/host/rpc/client.ts'
 import { FaultyAdapter } from './platform/host/rpc/faults/faulty-adapter.ts'
-import { FaultyTransport } from './platform/host/rpc/faults/faulty-transport.ts'
 import { FaultPlan } from './platform/host/rpc/faults/plan.ts'
-import { grpcPort } from './platform/host/rpc/grpc/address.ts'
-import type { GrpcServer } from './platform/host/rpc/grpc/server.ts'
 import { serveProcedures } from './platform/host/rpc/http/server.ts'
 import { RetryBudgets } from './platform/host/rpc/policies/retry-budget.ts'
 import { Procedures } from './platform/host/rpc/procedures.ts'
@@ -65,7 +63,7 @@ export interface App {
   /** What operators can have the modules here do. */
   readonly tasks: readonly Task[]
   /** For people: what this process runs on. */
-  readonly runsOn: { database: string; queue: string; sessions: string }
+  readonly runsOn: { databases: readonly string[]; queue: string; sessions: string }
   /** Listens and begins to handle events; resolves with the base URLs once the process is ready. */
   listen(): Promise<{ api: string; ops: string; grpc?: string }>
   /** Lets requests finish, then closes everything, the database last. Bounded; may be called again. */
@@ -135,8 +133,18 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
       { faults: config.settings.FAULTS, seed: faults.seed },
       `faults are injected into calls (FAULTS); FAULTS_SEED=${faults.seed} repeats them`,
     )
+  // What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB.
   const remote =
-    placement.remote.length > 0 ? await remoteCalls(config, { balancer, budgets, tokens, strict, faults }) : undefined
+    placement.remote.length > 0
+      ? await (await import('./platform/host/rpc/remote-calls.ts')).remoteCalls({
+          ...config,
+          balancer,
+          budgets,
+          tokens,
+          strict,
+          faults,
+        })
+      : undefined
   const statistics = new CallStatistics(registry)
   const cached = state.cache && new Cached(state.cache, registry)
   const local = faults ? new FaultyAdapter(procedures, faults) : procedures
@@ -194,18 +202,25 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
   )
   exposeEvents(
     registry,
-    modules.map(({ events }) => events),
+    modules.map(({ events }) => events.measured),
   )
   exposePools(
     registry,
     modules.flatMap(({ pools }) => pools),
   )
-  const eventsOf = modules.flatMap(({ handledEvents, deadDeliveries }) => [handledEvents, ...deadDeliveries])
+  const eventsOf = modules.flatMap(({ events }) => [events.handled, ...events.deadDeliveries])
   serveEvents(ops, eventsOf)
-  const grpc = config.rpc === 'grpc' && modules.length > 0 ? await grpcServer({ procedures, tokens }) : undefined
+  const grpc =
+    config.rpc === 'grpc' && modules.length > 0
+      ? new (await import('./platform/host/rpc/grpc/server.ts')).GrpcServer({ procedures, tokens })
+      : undefined
   const closeAll = async () => {
     await Promise.allSettled(outside.map((system) => system.close()))
-    await Promise.allSettled([closeServer(api), closeServer(ops), grpc?.close(PATIENCE.connections)])
+    await Promise.allSettled([
+      closeServer(api, PATIENCE.connections),
+      closeServer(ops, PATIENCE.connections),
+      grpc?.close(PATIENCE.connections),
+    ])
     await remote?.close()
     await discovery.close()
     await within(PATIENCE.stop, Promise.allSettled(modules.map((module) => module.close())))
@@ -253,13 +268,12 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
 
   const alone = config.workers === 1
   const begin = async () => {
+    const { host, port, opsPort } = config
     await Promise.all(modules.map((module) => module.prepare()))
     const urls = {
-      api: await listenOn(api, config.host, config.port, 'PORT'),
+      api: await listenOn(api, { host, port, variable: 'PORT' }),
       // Where there are several workers, their primary listens for operators, and asks them.
-      ops: alone
-        ? await listenOn(ops, config.host, config.opsPort, 'OPS_PORT')
-        : `http://${config.host}:${config.opsPort}`,
+      ops: alone ? await listenOn(ops, { host, port: opsPort, variable: 'OPS_PORT' }) : `http://${host}:${opsPort}`,
       ...(grpc && { grpc: await listenForGrpc(grpc, config) }),
     }
     await Promise.all([...modules.map((module) => module.start()), ...outside.map((system) => system.open())])
@@ -294,7 +308,7 @@ async function compose(config: Config, state: State, secret: string, log: Fastif
     ops,
     tasks: [eventsTask(eventsOf), ...modules.flatMap(({ tasks }) => tasks)],
     runsOn: {
-      database: state.databaseName,
+      databases: state.databases,
       queue: state.transport?.name ?? 'none: no module is hosted here',
       sessions: state.redis ? 'Redis' : 'PostgreSQL',
     },
@@ -324,63 +338,4 @@ function doubleTasks(modules: readonly RunningModule[]): string[] {
   return [...Map.groupBy(tasks, ({ name }) => name)]
     .filter(([, owners]) => owners.length > 1)
     .map(([name, owners]) => `${owners.map(({ module }) => `"${module}"`).join(' and ')} both have the task "${name}".`)
-}
-
-/** Requests under way may end; then connections are cut, also those that never finish what they began to send. */
-async function closeServer(server: FastifyInstance): Promise<void> {
-  const closed = server.close()
-  if (!(await within(PATIENCE.connections, closed))) server.server.closeAllConnections()
-  await within(1_000, closed)
-}
-
-/** What a placement does not need is not loaded: the HTTP client takes 60 ms and 6 MB. */
-async function remoteCalls(
-  { rpc, rpcPort, busyLimit }: Config,
-  options: {
-    balancer: Balancer
-    budgets: RetryBudgets
-    tokens: SystemTokens
-    strict: boolean
-    faults: FaultPlan | undefined
-  },
-) {
-  const { tokens, strict, faults, ...parts } = options
-  const { RemoteAdapter } = await import('./platform/host/rpc/remote-adapter.ts')
-  const { stack } = await import('./platform/host/rpc/stack.ts')
-  const { limitsWithin } = await import('./platform/host/rpc/policies/limit.ts')
-  const network =
-    rpc === 'grpc'
-      ? new (await import('./platform/host/rpc/grpc/transport.ts')).GrpcTransport({ tokens, rpcPort })
-      : new (await import('./platform/host/rpc/http/transport.ts')).HttpTransport({ tokens })
-  const transport = faults ? new FaultyTransport(network, faults) : network
-  const dispatch = stack({ transport, limits: limitsWithin(busyLimit), ...parts })
-  return { adapter: new RemoteAdapter({ dispatch, strict }), close: () => transport.close() }
-}
-
-async function grpcServer(options: { procedures: Procedures; tokens: SystemTokens }): Promise<GrpcServer> {
-  const { GrpcServer } = await import('./platform/host/rpc/grpc/server.ts')
-  return new GrpcServer(options)
-}
-
-async function listenForGrpc(grpc: GrpcServer, { host, port, rpcPort }: Config): Promise<string> {
-  const wanted = port === 0 && rpcPort === undefined ? 0 : grpcPort(port, rpcPort)
-  try {
-    return `${host}:${await grpc.listen(host, wanted)}`
-  } catch (error) {
-    const reason = `cannot be listened on for gRPC: ${(error as Error).message}`
-    throw new BootError([`${host}:${wanted} ${reason}. Take another, as in RPC_PORT=${wanted + 1}`], { cause: error })
-  }
-}
-
-/** A URL does not show the port that its scheme has anyway. */
-const portOf = (url: string): number => Number(new URL(url).port) || 80
-
-async function listenOn(server: FastifyInstance, host: string, port: number, variable: string): Promise<string> {
-  try {
-    return await server.listen({ host, port })
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const reason = code === 'EADDRINUSE' ? 'is in use already' : `cannot be listened on: ${message}`
-    throw new BootError([`${host}:${port} ${reason}. Take another, as in ${variable}=${port + 1}`], { cause: error })
-  }
 }

@@ -107,23 +107,17 @@ async function watch(shape: Topology, proxy: ReverseProxy): Promise<void> {
   throw new Error(`Prometheus sees not ${wanted} processes but this: ${seen}`)
 }
 
-/** With what comes by profile: a Redis Cluster, a replica to read from and RabbitMQ; each has something to do. */
+/** With what comes by profile: a Redis Cluster, RabbitMQ, and then a replica to read from; each has something to do. */
 async function extras(): Promise<void> {
   topology = 'split'
-  console.log('\nsplit, with Redis Cluster, a read replica and RabbitMQ, behind nginx\n')
+  console.log('\nsplit, with Redis Cluster and RabbitMQ, then also with a read replica, behind nginx\n')
   const nodes = ['cluster-1', 'cluster-2', 'cluster-3']
-  const replicas = ['users', 'posts', 'notifications'].map((module) => [
-    `${module.toUpperCase()}_DATABASE_REPLICA_URL`,
-    readFileSync(join(root, `deploy/secrets/${module}-database-url`), 'utf8')
-      .trim()
-      .replace('@postgres:', '@postgres-replica:'),
-  ])
+  const cluster = nodes.map((node) => `redis://${node}:6379`).join()
   compose = compose.with({
-    COMPOSE_PROFILES: 'redis-cluster,replica,rabbitmq',
-    REDIS_URL: nodes.map((node) => `redis://${node}:6379`).join(),
-    CACHE_REDIS_URL: nodes.map((node) => `redis://${node}:6379`).join(),
+    COMPOSE_PROFILES: 'redis-cluster,rabbitmq',
+    REDIS_URL: cluster,
+    CACHE_REDIS_URL: cluster,
     EVENTS_AMQP_URL: 'amqp://rabbitmq',
-    ...Object.fromEntries(replicas),
   })
   await step('it starts', () => compose.up('split', 'nginx'))
   await step('a queue is bound to all events', async () => {
@@ -144,13 +138,39 @@ async function extras(): Promise<void> {
     for (const node of nodes) if ((await keys(node)) === '0') throw new Error(`${node} keeps nothing.`)
     if ((await keys('queue')) !== '0') throw new Error('The single Redis is used.')
   })
+  await readFromReplica()
+  await compose.down()
+}
+
+/** Adds a replica to what runs. Whoever writes reads it back at once; the others may see it a little later (ADR 24). */
+async function readFromReplica(): Promise<void> {
+  const replicas = ['users', 'posts', 'notifications'].map((module) => [
+    `${module.toUpperCase()}_DATABASE_REPLICA_URL`,
+    readFileSync(join(root, `deploy/secrets/${module}-database-url`), 'utf8')
+      .trim()
+      .replace('@postgres:', '@postgres-replica:'),
+  ])
+  compose = compose.with({ COMPOSE_PROFILES: 'redis-cluster,rabbitmq,replica', ...Object.fromEntries(replicas) })
+  await step('it starts with a replica', () => compose.up('split', 'nginx'))
+  await step('the story', () => play('scripts/demo.ts'))
+  await step('who writes reads it back at once, everybody else within 5 s', async () => {
+    const { token } = await introduce()
+    for (let n = 0; n < 30; n++) {
+      const { data } = await post('/api/posts', { title: `Read back ${n}`, content: 'At once.' }, token)
+      const read = async (headers: Record<string, string>) =>
+        (await fetch(`${compose.url}/api/posts/${data.id}`, { headers, signal: AbortSignal.timeout(15_000) })).status
+      const own = await read({ authorization: `Bearer ${token}` })
+      if (own !== 200) throw new Error(`Who has written a post is answered with ${own}.`)
+      const end = performance.now() + 5_000
+      while ((await read({})) !== 200) if (performance.now() > end) throw new Error('Others do not find a post.')
+    }
+  })
   await step('the replica is read from', async () => {
     const read = `select sum(seq_scan + coalesce(idx_scan, 0)) from pg_stat_user_tables where relname in ('users', 'posts', 'notifications')`
     for (const module of ['users', 'posts'])
       if (Number(await compose.sql(module, read, 'postgres-replica')) < 1)
         throw new Error(`Nobody reads ${module} there.`)
   })
-  await compose.down()
 }
 
 /** From the whole to its pieces and back, edge by edge, behind the same proxy. */
@@ -176,8 +196,8 @@ async function restartAll(shape: Topology): Promise<void> {
 
 /** Asks all the while, then compares what was answered with what is in the databases. */
 async function withLoad(title: string, options: { least: number }, work: () => Promise<void>): Promise<Outcome> {
-  const { token, userId, post } = await introduce()
-  const outcome = await underLoad(compose.url, { token, post, ...options }, work)
+  const { userId, ...asked } = await introduce()
+  const outcome = await underLoad(compose.url, { ...asked, ...options }, work)
   const { requests, seconds, slowest, written, unknown } = outcome
   const lost = [...outcome.lost.values()].reduce((sum, count) => sum + count, 0)
   console.log(
@@ -215,25 +235,32 @@ function lostOnly(outcome: Outcome, allowed: RegExp, most: number): void {
   if (count > most) faults.push(`${count} requests were lost, and at most ${most} may be`)
 }
 
+interface Made {
+  user: { id: string }
+  token: string
+  data: { id: string }
+}
+
+async function post(path: string, body: object, token?: string): Promise<Made> {
+  const response = await fetch(compose.url + path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(15_000),
+  })
+  if (response.status !== 201) throw new Error(`POST ${path}: ${response.status} ${await response.text()}`)
+  return response.json() as Promise<Made>
+}
+
 async function introduce(): Promise<{ token: string; userId: string; post: string }> {
-  const send = async (path: string, body: object, token?: string) => {
-    const response = await fetch(compose.url + path, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(15_000),
-    })
-    if (response.status !== 201) throw new Error(`POST ${path}: ${response.status} ${await response.text()}`)
-    return response.json() as Promise<{ user: { id: string }; token: string; data: { id: string } }>
-  }
   const person = {
     email: `load.${Date.now()}@example.com`,
     password: 'correct horse battery',
     firstName: 'Load',
     lastName: 'Test',
   }
-  const { user, token } = await send('/api/auth/register', person)
-  const { data } = await send('/api/posts', { title: 'the post that is read', content: 'It is read.' }, token)
+  const { user, token } = await post('/api/auth/register', person)
+  const { data } = await post('/api/posts', { title: 'the post that is read', content: 'It is read.' }, token)
   return { token, userId: user.id, post: data.id }
 }
 

@@ -133,9 +133,9 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
   return {
     transport,
     module,
-    handledEventsOf: (name) => modules.get(name)!.handledEvents,
-    deadDeliveries: (name) => modules.get('alpha')!.deadDeliveries.find((one) => one.name === name)!,
-    eventsOf: (name) => modules.get(name)!.events,
+    handledEventsOf: (name) => modules.get(name)!.events.handled,
+    deadDeliveries: (name) => modules.get('alpha')!.events.deadDeliveries.find((one) => one.name === name)!,
+    eventsOf: (name) => modules.get(name)!.events.measured,
     publish: (key, n, also) =>
       module('alpha').db.transaction(async (tx) => {
         await module('alpha').publish(tx, contract.events.happened, { key, n })

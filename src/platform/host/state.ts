@@ -6,13 +6,14 @@ import { openPlatformDatabase } from './data/databases.ts'
 import { type Migrated, migrate, PLATFORM_SCHEMA, whereIs } from './data/migrate.ts'
 import type { Transport } from './events/delivery.ts'
 import { postgresKeeper, redisKeeper, type SessionKeeper } from './identity/session-keepers.ts'
+import { variable } from './placement.ts'
 import type { RedisClient } from './redis.ts'
 import { within } from './within.ts'
 
 /** Where a process keeps what must outlive it. Nothing that a second replica would need is in the process itself. */
 export interface State {
-  /** For people: what the database runs on, without its password. */
-  readonly databaseName: string
+  /** For people: where the databases are, without passwords, each with the variable that says so. */
+  readonly databases: readonly string[]
   /** For the modules hosted here; undefined where there are none. */
   readonly transport: Transport | undefined
   readonly sessions: SessionKeeper
@@ -84,7 +85,7 @@ export async function openState(options: StateOptions): Promise<State> {
     const transport = hosted.length > 0 ? await openTransport(url, redisUrls, log) : undefined
     if (transport) closing.push(() => transport.close())
     return {
-      databaseName: url ? nameOf(url, options.databaseUrl === undefined) : 'none',
+      databases: databasesOf(options, url),
       transport,
       sessions: redis ? redisKeeper(redis) : postgresKeeper(platform!),
       redis,
@@ -168,6 +169,12 @@ async function openCache(urls: readonly string[], log: FastifyBaseLogger): Promi
   return new RedisStore(redis, { log })
 }
 
-function nameOf(url: string, embedded: boolean): string {
-  return embedded ? `PostgreSQL, embedded (${new URL(url).host})` : whereIs(url)
+function databasesOf({ hosted, databaseUrl, moduleDatabaseUrls }: StateOptions, url: string | undefined): string[] {
+  const embedded = url && databaseUrl === undefined
+  const main = url && (embedded ? `PostgreSQL, embedded (${new URL(url).host})` : whereIs(url))
+  const own = hosted.filter((module) => moduleDatabaseUrls.has(module))
+  return [
+    ...(main || own.length === 0 ? [`${main ?? 'none'} (DATABASE_URL)`] : []),
+    ...own.map((name) => `${name}: ${whereIs(moduleDatabaseUrls.get(name)!)} (${variable(name)}_DATABASE_URL)`),
+  ]
 }

@@ -3,6 +3,7 @@ import t from 'tap'
 import { BootError } from '../../../src/platform/host/boot-error.ts'
 import { untilReachable } from '../../../src/platform/host/data/until-reachable.ts'
 import { openState } from '../../../src/platform/host/state.ts'
+import { freshDatabase } from '../../support/database.ts'
 import { freePorts } from '../../support/ports.ts'
 import { redisServer } from '../../support/redis-server.ts'
 
@@ -67,3 +68,29 @@ t.test(
     )
   },
 )
+
+t.test('a process says where each of its databases is, without passwords', { buffered: true }, async (t) => {
+  const [main, own] = await Promise.all([freshDatabase(), freshDatabase()])
+  t.teardown(() => Promise.all([main.close(), own.close()]))
+  const { host } = new URL(main.url)
+  const at = ({ url }: { url: string }) => `PostgreSQL at ${host}${new URL(url).pathname}`
+  const open = (hosted: string[], moduleDatabaseUrls: [string, string][]) =>
+    openState({
+      hosted,
+      databaseUrl: main.url,
+      moduleDatabaseUrls: new Map(moduleDatabaseUrls),
+      redisUrls: [],
+      dataFolder: t.testdirName,
+      migrations: 'migrations',
+      log: pino({ level: 'silent' }),
+    })
+  const state = await open(
+    ['users', 'posts'],
+    [
+      ['users', own.url],
+      ['notifications', 'postgres://user:hidden@elsewhere/seam'],
+    ],
+  )
+  t.strictSame(state.databases, [`${at(main)} (DATABASE_URL)`, `users: ${at(own)} (USERS_DATABASE_URL)`])
+  await state.close()
+})

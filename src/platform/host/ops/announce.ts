@@ -11,7 +11,7 @@ export function announce(
     moduleUrls: ReadonlyMap<string, readonly string[]>
   },
   urls: { api: string; ops: string; grpc?: string },
-  runsOn: { database: string; queue: string; sessions: string },
+  runsOn: { databases: readonly string[]; queue: string; sessions: string },
 ): string {
   const { placement, edge, workers, discovery } = process
   const hosted = placement.hosted.map(({ contract }) => contract.name).join(', ')
@@ -29,7 +29,7 @@ export function announce(
     ...(workers > 1 ? [['Workers', `${workers} processes share these ports (WORKERS)`]] : []),
     ['Modules', `${hosted || 'none, a pure gateway'} (MODULES)`],
     ...elsewhere.map((text, index) => [index === 0 ? 'Elsewhere' : '', text]),
-    ['Database', `${runsOn.database} (DATABASE_URL)`],
+    ...runsOn.databases.map((text, index) => [index === 0 ? 'Database' : '', text]),
     ['Queue', `${runsOn.queue} (REDIS_URL)`],
     ['Sessions', `${runsOn.sessions} (REDIS_URL)`],
   ]

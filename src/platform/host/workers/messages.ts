@@ -22,7 +22,7 @@ export const problem = (status: number, detail: string): Answer => ({
 /** What a worker serves, and on what. */
 export interface Serving {
   readonly urls: { readonly api: string; readonly ops: string; readonly grpc?: string }
-  readonly runsOn: { readonly database: string; readonly queue: string; readonly sessions: string }
+  readonly runsOn: { readonly databases: readonly string[]; readonly queue: string; readonly sessions: string }
 }
 
 export type ToWorker = { readonly kind: 'question'; readonly id: number; readonly question: Question }
