@@ -5,7 +5,7 @@ set -euo pipefail
 export PGPASSWORD=$(<"$POSTGRES_PASSWORD_FILE") PGDATA=${PGDATA:-/var/lib/postgresql/data}
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   rm -rf "${PGDATA:?}"/*
-  pg_basebackup --host=postgres --username=postgres --pgdata="$PGDATA" --wal-method=stream --write-recovery-conf
+  pg_basebackup --host=postgres --username=postgres --pgdata="$PGDATA" --wal-method=stream --write-recovery-conf --checkpoint=fast
   chmod 700 "$PGDATA"
 fi
 exec postgres -c hot_standby=on "$@"

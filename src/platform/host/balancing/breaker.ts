@@ -2,6 +2,11 @@ import { CircuitState, ConsecutiveBreaker, SamplingBreaker } from 'cockatiel'
 
 /** An instance is left alone after so many failures in a row … */
 const IN_A_ROW = 5
+/**
+ * Of requests that were under way together and fail within so many milliseconds of each other, one counts there: a connection that
+ * breaks takes all with it that was under way on it, and the calls of one request have one deadline.
+ */
+const AT_ONCE = 5
 /** … or when of what it was asked in the last 5 s, at 5 a second and more, more than half has failed. */
 const SHARE = { threshold: 0.5, duration: 5_000, minimumRps: 5 }
 /** How long it is left alone, in milliseconds: at most this twice a second somebody tries whether it is back. */
@@ -13,10 +18,12 @@ const PAUSE = 500
  * When to open is cockatiel's decision; the states are kept here, because requests that stream begin and end apart.
  */
 export class Breaker {
-  readonly #rules = [new ConsecutiveBreaker(IN_A_ROW), new SamplingBreaker(SHARE)]
+  readonly #inARow = new ConsecutiveBreaker(IN_A_ROW)
+  readonly #share = new SamplingBreaker(SHARE)
   #state: CircuitState = CircuitState.Closed
   #openUntil = 0
   #opened = 0
+  #failed = Number.NEGATIVE_INFINITY
   /** How often it has opened; a try that failed is no opening of its own. */
   openings = 0
 
@@ -40,14 +47,19 @@ export class Breaker {
   /** @param began when the request began, by `performance.now()`; left out: since the breaker opened last */
   succeeded(began = Number.POSITIVE_INFINITY): void {
     if (this.#state === CircuitState.Open || this.#isOld(began)) return
-    for (const rule of this.#rules) rule.success(this.#state)
+    this.#inARow.success()
+    this.#share.success(this.#state)
     this.#state = CircuitState.Closed
   }
 
   /** @param began as above */
   failed(now = performance.now(), began = Number.POSITIVE_INFINITY): void {
     if (this.#isOld(began)) return
-    const open = this.#rules.map((rule) => rule.failure(this.#state)).some(Boolean)
+    const isAnother = began >= this.#failed || now - this.#failed >= AT_ONCE
+    if (isAnother) this.#failed = now
+    const isRow = isAnother && this.#inARow.failure()
+    const isShare = this.#share.failure(this.#state)
+    const open = isRow || isShare
     if (!open && this.#state === CircuitState.Closed) return
     if (this.#state === CircuitState.Closed) this.openings++
     this.#state = CircuitState.Open

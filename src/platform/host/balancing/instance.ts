@@ -24,8 +24,10 @@ export class Instance implements Endpoint {
     this.priority = priority
   }
 
-  /** What requests to it take, in milliseconds: the latest count most; 0 when nothing is known. */
-  milliseconds = 0
+  /** What requests to it take on average, in milliseconds: the latest count most; 0 when nothing is known. */
+  mean = 0
+  /** What as many requests take more than as take less, approached in steps of a fifth: a few slow ones do not move it. */
+  median = 0
   /** How often it was left out because it was slow. */
   outliers = 0
   #leftOutUntil = 0
@@ -40,12 +42,13 @@ export class Instance implements Endpoint {
   leaveOut(until: number): void {
     this.#leftOutUntil = until
     this.#trial = 'due'
-    this.milliseconds = 0
+    this.mean = 0
+    this.median = 0
   }
 
   /** Instances are compared, by what they took: if it has been tried, it is left alone no longer. */
   judge(): void {
-    if (this.#trial !== 'begun' || this.milliseconds === 0) return
+    if (this.#trial !== 'begun' || this.mean === 0) return
     this.#trial = 'none'
     this.#leftOutUntil = 0
   }
@@ -79,6 +82,13 @@ export class Instance implements Endpoint {
   #took(milliseconds: number): void {
     // What began before it was left out says nothing of what it is like afterwards.
     if (this.#trial === 'due') return
-    this.milliseconds = this.milliseconds === 0 ? milliseconds : this.milliseconds * 0.9 + milliseconds * 0.1
+    if (this.mean === 0) {
+      this.mean = milliseconds
+      this.median = milliseconds
+      return
+    }
+    this.mean = this.mean * 0.9 + milliseconds * 0.1
+    this.median =
+      milliseconds > this.median ? Math.min(this.median * 1.2, milliseconds) : Math.max(this.median / 1.2, milliseconds)
   }
 }

@@ -9,21 +9,26 @@ const PAUSE = 5_000
 
 /**
  * Leaves out instances that are there but much slower than the others: passively, by what requests took, and never more
- * than half of all, for when all are slow it is no instance's fault.
+ * than half of all, for when all are slow it is no instance's fault. Where some requests take long and most do not, the mean of
+ * an instance is high after each of the few, and its median wanders where they are many; both are high only if it is slow.
  */
 export function leaveOutSlow(instances: readonly Instance[], now = performance.now()): void {
   for (const instance of instances) instance.judge()
-  const measured = instances.filter(({ milliseconds }) => milliseconds > 0)
+  const measured = instances.filter(({ mean }) => mean > 0)
   if (measured.length < 2) return
-  const times = measured.map(({ milliseconds }) => milliseconds).sort((a, b) => a - b)
-  const middle = times[Math.floor((times.length - 1) / 2)]!
+  const most = { mean: mostOf(measured.map(({ mean }) => mean)), median: mostOf(measured.map(({ median }) => median)) }
   let left = Math.floor(instances.length / 2) - instances.filter((instance) => instance.isLeftOut(now)).length
-  for (const instance of measured.toSorted((a, b) => b.milliseconds - a.milliseconds)) {
-    const { milliseconds } = instance
-    if (left <= 0 || milliseconds < middle * TIMES || milliseconds < middle + LONGER) return
-    if (instance.isLeftOut(now)) continue
+  for (const instance of measured.toSorted((a, b) => b.mean - a.mean)) {
+    if (left <= 0 || instance.mean < most.mean) return
+    if (instance.median < most.median || instance.isLeftOut(now)) continue
     instance.leaveOut(now + PAUSE)
     instance.outliers++
     left--
   }
+}
+
+/** From which on one of them is slow. */
+function mostOf(times: number[]): number {
+  const middle = times.sort((a, b) => a - b)[Math.floor((times.length - 1) / 2)]!
+  return Math.max(middle * TIMES, middle + LONGER)
 }

@@ -58,9 +58,14 @@ export class Cached {
         if (context.isOver()) throw new DeadlineExceeded(module)
         if (!look) {
           count('off')
-          const own = context.within(Number.POSITIVE_INFINITY)
-          own.identity = null
-          return (await query.answer(text, own).finally(() => context.forget(own))).value
+          // Together with those only that ask in the same turn: nobody is answered by a call that was made before.
+          const id = `${key} off`
+          let answer = this.#underWay.get(id)
+          if (!answer) {
+            this.#underWay.set(id, (answer = query.answer(text, shared(context, timeout))))
+            setImmediate(() => this.#underWay.delete(id))
+          }
+          return (await answer).value
         }
         const known = look.kept && query.read(look.kept.text)
         if (known && look.kept.left > stale) {

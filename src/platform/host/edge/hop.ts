@@ -47,6 +47,8 @@ export class Hop implements Waiter {
   readonly upload: Upload | undefined
   private readonly tried: Instance[] = []
   private attempt: Attempt | undefined
+  /** How many of these may have been reached. */
+  private sent = 0
   /** Whether what it asks for may have been done. */
   private mayBeDone = false
   private isOver = false
@@ -128,8 +130,9 @@ export class Hop implements Waiter {
     const { balancer, module, budget } = this.way
     const { context, headers, method } = this.request
     const wasSent = this.attempt?.wasSent !== false
+    if (wasSent) this.sent++
     const isHarmless = !wasSent || method === 'GET' || method === 'HEAD' || 'idempotency-key' in headers
-    if (this.isOver || !isHarmless || this.tried.length >= MOST_ATTEMPTS || context.isOver()) return false
+    if (this.isOver || !isHarmless || this.sent >= MOST_ATTEMPTS || context.isOver()) return false
     const instance = balancer.another(module, this.tried)
     if (!instance) return false
     // What has reached nobody is no more work for anybody.
@@ -181,6 +184,8 @@ class Attempt implements Dispatcher.DispatchHandler {
   private headers: IncomingHttpHeaders = {}
   private outcome: Outcome = 'answered'
   private hasEnded = false
+  /** Whether the instance has heard of its end. */
+  private isTold = false
   /** The body of a small answer, as far as it is here. */
   private parts: Buffer[] | undefined
   /** The body of a large one; made when its first bytes come. */
@@ -253,6 +258,8 @@ class Attempt implements Dispatcher.DispatchHandler {
         done(error)
       },
     })
+    // It may last for days, and is then no more work for the instance than none.
+    if (this.isOfEvents) this.tell('answered')
     this.hop.answer(this.status, this.headers, stream)
     return stream
   }
@@ -304,6 +311,12 @@ class Attempt implements Dispatcher.DispatchHandler {
   private end(outcome: Outcome): void {
     this.hasEnded = true
     this.span?.end(outcome === 'answered' ? undefined : outcome)
+    this.tell(outcome)
+  }
+
+  private tell(outcome: Outcome): void {
+    if (this.isTold) return
+    this.isTold = true
     this.instance.ended(outcome, outcome === 'answered' ? this.took : undefined, this.began)
   }
 }

@@ -21,6 +21,16 @@ t.test('five failures in a row open it, four do not', async (t) => {
   t.notOk(breaker.mayAsk())
 })
 
+t.test('of what was under way together and fails at once, one is of those in a row', async (t) => {
+  const breaker = new Breaker()
+  const began = performance.now()
+  fail(breaker, 3)
+  for (let n = 0; n < 16; n++) breaker.failed(began + 10, began)
+  t.equal(breaker.state, 'closed')
+  breaker.failed(began + 20, began)
+  t.equal(breaker.state, 'open')
+})
+
 t.test('failures of more than half of what was asked open it, also when none are in a row', async (t) => {
   const breaker = new Breaker()
   for (let n = 0; n < 60; n++) {

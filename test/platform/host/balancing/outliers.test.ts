@@ -45,3 +45,29 @@ t.test('a request that says nothing of an instance is followed by another', asyn
   t.ok(slow.isLeftOut(start + 5_500))
   t.notOk(slow.isLeftOut(start + 6_002))
 })
+
+/** Two instances that are alike, and asked a hundred times a second for two minutes, compared each tenth of a second. */
+function alike(shareOfSlow: number, seed: number): number {
+  // Park and Miller's generator: the same draws for the same seed.
+  let state = seed
+  const random = () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647
+  const pair = ['a', 'b'].map((name) => new Instance({ origin: `http://${name}`, weight: 1, priority: 0 }))
+  const start = performance.now()
+  for (let n = 0; n < 12_000; n++) {
+    const now = start + 10 * n
+    const asked = pair.filter((instance) => !instance.isLeftOut(now))
+    const instance = asked[Math.floor(random() * asked.length)]!
+    instance.began(now)
+    instance.ended('answered', random() < shareOfSlow ? 300 : 2)
+    if (n % 10 === 0) leaveOutSlow(pair, now)
+  }
+  return pair.reduce((sum, { outliers }) => sum + outliers, 0)
+}
+
+t.test(
+  'instances that are alike are hardly ever left out, though some of what they are asked takes long',
+  async (t) => {
+    for (const share of [0.02, 0.05, 0.1, 0.25]) t.equal(alike(share, 7), 0, `${100 * share} % take long`)
+    for (const share of [0.4, 0.5, 0.6]) t.ok(alike(share, 7) <= 2, `${100 * share} % take long: ${alike(share, 7)}`)
+  },
+)

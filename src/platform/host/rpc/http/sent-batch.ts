@@ -11,6 +11,9 @@ import type { Entry, Sent } from './pending-call.ts'
 /** What a line has beside its result, in bytes. */
 const INDEX = 8
 
+/** How long an answer may go on when all calls are answered, in milliseconds. */
+const ENDING = 1_000
+
 /** A request with some calls in it, on the side that sent it: hands out the answers as they come. */
 export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   readonly #module: string
@@ -23,6 +26,7 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   readonly isAwaited: boolean
   #retryAfter: number | undefined
   #controller: Dispatcher.DispatchController | undefined
+  #ending: NodeJS.Timeout | undefined
 
   /**
    * @param tell.cancel a call of a batch that goes on is not waited for any more, which the far side is to be told
@@ -67,17 +71,21 @@ export class SentBatch implements Dispatcher.DispatchHandler, Sent {
   onResponseData(controller: Dispatcher.DispatchController, piece: Buffer): void {
     try {
       for (const line of this.#lines.push(piece)) this.#answer(line)
+      if (this.isAwaited && this.#waiting <= 0)
+        this.#ending ??= setTimeout(() => controller.abort(new Error('It does not end.')), ENDING).unref()
     } catch (error) {
       controller.abort(error as Error)
     }
   }
 
   onResponseEnd(): void {
+    clearTimeout(this.#ending)
     this.#tell.ended()
     if (this.#waiting > 0) this.#fail(new Error('The answer has ended before it was complete.'))
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    clearTimeout(this.#ending)
     this.#tell.ended()
     this.#fail(error)
   }
