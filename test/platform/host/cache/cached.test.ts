@@ -343,6 +343,15 @@ t.test('while Redis hangs or is dead, calls are made as if there were no cache, 
   }
 })
 
+t.test('and then, too, those who ask in the same turn are answered by one call', async (t) => {
+  const { backend, find } = await serve(t, adapters.http!, hasty)
+  await redis.signal('SIGKILL')
+  t.teardown(() => redis.start())
+  const answers = await Promise.all(Array.from({ length: 1_000 }, () => find({ id: 'a' })))
+  t.equal(answers.length, 1_000)
+  t.ok(backend.calls < 10, `${backend.calls} calls`)
+})
+
 t.test('and then, too, the handler is not told who asks', async (t) => {
   const { backend, find } = await serve(t, adapters.local!, hasty)
   await redis.signal('SIGKILL')

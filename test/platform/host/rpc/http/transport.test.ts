@@ -241,6 +241,39 @@ t.test('nonsense is asked again, and what comes then is the answer', async (t) =
   t.strictSame(await client.price({ id: '1' }), { cents: 8 })
 })
 
+t.test(
+  'a connection that breaks under many calls is one fault of their instance, and all are made again',
+  async (t) => {
+    const procedures = new Procedures({ strict: true, log })
+    procedures.implement(shop, { price: async () => ({ cents: 1 }), anything: async () => null })
+    const server = createServer({ log, trustProxy: true })
+    let breaks = false
+    server.server.prependListener('request', ({ socket }) => {
+      if (breaks) socket.destroy()
+      breaks = false
+    })
+    serveProcedures(server, shop.name, [{ contract: shop, mayCall: () => true }], { procedures, tokens })
+    const { close, client } = clientOf([await server.listen({ host: '127.0.0.1', port: 0 })])
+    t.teardown(async () => {
+      await close()
+      await server.close()
+    })
+    const calls = (many: number) => Array.from({ length: many }, (_, n) => client.price({ id: `${n}` }))
+    // Repetitions are a fifth of what was asked, at most.
+    await Promise.all(calls(100))
+    breaks = true
+    t.strictSame(await Promise.all(calls(16)), Array(16).fill({ cents: 1 }))
+    t.notOk(breaks)
+  },
+)
+
+t.test('an answer that does not end when all is answered is cut, and its connection closed', async (t) => {
+  const { client, sockets } = await upstream(t, (response) => response.writeHead(200).write('0 {"cents":1}\n'))
+  t.strictSame(await client.price({ id: '1' }), { cents: 1 })
+  t.equal(sockets.size, 1)
+  await until('the connection is closed', () => sockets.size === 0)
+})
+
 t.test('the causes of a failure stay out of its message', async (t) => {
   const { client } = await upstream(t, text(502, '<html>password hunter2</html>'))
   const error = await errorOf(client.price({ id: '1' }))
