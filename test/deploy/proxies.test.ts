@@ -68,3 +68,28 @@ t.test('nginx leaves an edge that hangs for another in time', async (t) => {
     t.equal(headers.traceparent, undefined)
   }
 })
+
+t.test('when no edge answers, nginx does: in problems, and without a word of queries in its log', async (t) => {
+  const cutting = [
+    await listen(t, (socket) => void socket.destroy()),
+    await listen(t, (socket) => void socket.destroy()),
+  ]
+  const nginx = await startNginx(cutting.map((url) => new URL(url).host))
+  t.teardown(() => nginx.close())
+  const dispatcher = new Agent({ connect: { ca: nginx.ca } })
+  t.teardown(() => dispatcher.destroy())
+  for (const [method, path, headers] of [
+    ['GET', '/api/users?search=ada@example.com', {}],
+    ['POST', '/api/posts?search=ada@example.com', {}],
+    ['POST', '/api/posts?search=ada@example.com', { 'idempotency-key': 'a-key' }],
+  ] as const) {
+    const answer = await fetch(nginx.url + path, { method, headers, dispatcher })
+    t.ok([502, 503].includes(answer.status), `${method}: ${answer.status}`)
+    t.equal(answer.headers.get('content-type'), 'application/problem+json')
+    t.ok(answer.headers.get('retry-after'))
+    t.match(await answer.json(), { status: answer.status, code: String })
+  }
+  const log = await nginx.log()
+  t.match(log, '"path":"/api/users"')
+  t.notMatch(log, 'ada@example.com')
+})

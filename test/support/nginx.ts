@@ -18,6 +18,8 @@ export interface Nginx {
   readonly url: string
   /** The certificate that it has made for itself. */
   readonly ca: string
+  /** What it has logged: accesses and errors. */
+  log(): Promise<string>
   close(): Promise<void>
 }
 
@@ -67,7 +69,11 @@ export async function startNginx(edges: readonly string[]): Promise<Nginx> {
         () => false,
       )
     })
-    return { url: `https://127.0.0.1:${https}`, ca: await readFile(join(folder, 'tls.crt'), 'utf8'), close }
+    const log = async () => {
+      const parts = await Promise.all(['out.log', 'err.log'].map((name) => readFile(join(folder, name), 'utf8')))
+      return parts.join('')
+    }
+    return { url: `https://127.0.0.1:${https}`, ca: await readFile(join(folder, 'tls.crt'), 'utf8'), log, close }
   } catch (error) {
     await close()
     throw error
