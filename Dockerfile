@@ -1,8 +1,6 @@
 # One image for every placement: MODULES decides what a process hosts. Its base is named to the last digit, and npm ci takes
 # what package-lock.json says, so the same sources give the same program.
-ARG NODE_VERSION=26.10.0
-
-FROM node:${NODE_VERSION}-bookworm-slim AS dependencies
+FROM node:26.10.0-bookworm-slim AS dependencies
 WORKDIR /seam
 COPY package.json package-lock.json .npmrc ./
 COPY patches patches
@@ -13,7 +11,7 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-update-notifier \
  && find node_modules -type f \( -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.map' \
       -o -name '*.md' ! -iname 'licen[cs]e*.md' ! -iname 'notice*.md' ! -iname 'copying*.md' \) -delete
 
-FROM node:${NODE_VERSION}-bookworm-slim
+FROM node:26.10.0-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8000 OPS_PORT=9000
 WORKDIR /seam
 COPY --from=dependencies /seam/node_modules node_modules

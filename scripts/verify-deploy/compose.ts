@@ -56,34 +56,18 @@ export class Compose {
   /** Builds the image; from the base of the same major version that is there, where no registry has the one that is named. */
   async build(): Promise<void> {
     const dockerfile = await readFile(join(root, 'Dockerfile'), 'utf8')
-    const version = /ARG NODE_VERSION=(\S+)/.exec(dockerfile)?.[1] ?? ''
-    const image = (version: string) => `node:${version}-bookworm-slim`
-    const known = (name: string) =>
-      this.docker('image', 'inspect', name).then(
+    const [, base = '', major = ''] = /^FROM (node:(\d+)\S+)/m.exec(dockerfile) ?? []
+    const succeeds = (...args: string[]) =>
+      this.docker(...args).then(
         () => true,
         () => false,
       )
-    const major = version.split('.')[0]!
-    const named =
-      (await known(image(version))) ||
-      (await this.docker('pull', '-q', image(version)).then(
-        () => true,
-        () => false,
-      ))
-    if (!named) {
-      if (!(await known(image(major)))) throw new Error(`${image(version)} cannot be pulled, and is not here.`)
-      console.log(`  ${image(version)} cannot be pulled: built on the ${image(major)} that is here.`)
+    if (!(await succeeds('image', 'inspect', base)) && !(await succeeds('pull', '-q', base))) {
+      const other = `node:${major}-bookworm-slim`
+      if (!(await succeeds('tag', other, base))) throw new Error(`${base} cannot be pulled, and ${other} is not here.`)
+      console.log(`  ${base} cannot be pulled: built on the ${other} that is here.`)
     }
-    await this.docker(
-      'build',
-      '-q',
-      '--network=host',
-      '--build-arg',
-      `NODE_VERSION=${named ? version : major}`,
-      '-t',
-      'seam:0.1.0',
-      '.',
-    )
+    await this.docker('build', '-q', '--network=host', '-t', 'seam:0.1.0', '.')
   }
 
   /** Starts a topology, or some of its services, and waits until they are well. */
