@@ -542,6 +542,22 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     t.same((await system.effects('beta')).map(({ n }) => n).sort(), [1, 3, 4, 5])
   })
 
+  t.test('notes of events without order are kept for a day, however short events are kept', async (t) => {
+    const system = await start(t)
+    const host = await system.build({ hosted: ['beta'], eventsRetention: 60 })
+    for (const hours of [1, 23, 25])
+      await system.sql`
+        insert into beta.inbox_done (event_id, place, done_at)
+        values (gen_random_uuid(), ${hours}, now() - make_interval(hours => ${hours}))`
+    await host.start()
+    const notes = () => system.sql`select place::int from beta.inbox_done order by place`
+    const left = await until('the pruning', async () => {
+      const rows = await notes()
+      return rows.length < 3 && rows
+    })
+    t.same([...left], [{ place: 1 }, { place: 23 }])
+  })
+
   t.test('an event takes effect once in each subscriber, and each confirms it', async (t) => {
     const system = await start(t)
     const { publish } = await system.host()
