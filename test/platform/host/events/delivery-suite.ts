@@ -869,6 +869,25 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     t.equal((await system.effects('beta')).length, 1)
   })
 
+  t.test('a publisher whose database went back in time is heard again when its numbers are raised', async (t) => {
+    const system = await start(t)
+    const before = await system.host({ hosted: ['alpha', 'beta'] })
+    for (let n = 1; n <= 3; n++) await before.publish('k', n)
+    await system.confirmed(3)
+    await before.close()
+    await system.sql`delete from alpha.outbox where sequence > 1`
+    await system.sql`delete from alpha.outbox_deliveries where place > 1`
+    await system.sql`update alpha.outbox_keys set last = 1, sent = '{"beta": 1}', sent_before = '{}'`
+    await system.sql`update alpha.outbox_keys set last = last + 1000000`
+    const after = await system.host({ hosted: ['alpha', 'beta'] })
+    for (let n = 4; n <= 5; n++) await after.publish('k', n)
+    await system.confirmed(3)
+    t.same(
+      (await system.effects('beta')).map(({ n }) => n),
+      [1, 2, 3, 4, 5],
+    )
+  })
+
   t.test('what was not delivered when a process ended is delivered when one starts', async (t) => {
     const system = await start(t)
     const first = await system.host()
