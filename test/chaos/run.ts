@@ -38,8 +38,6 @@ export async function runChaos(run: Run, log: (line: string) => void): Promise<O
     const work = writer
       .work(run.long ? 8 : 4)
       .catch((error) => void wrong.push(`the writer was stopped: ${error.message}`))
-    const watching = new AbortController()
-    const watched = watchNames(world.sql, watching.signal)
     for (const { pause, fault } of schedule) {
       await sleep(pause)
       log(`${seconds()} s, ${writer.events} events: ${describe(world, fault)}`)
@@ -50,8 +48,7 @@ export async function runChaos(run: Run, log: (line: string) => void): Promise<O
     await work
     log(`${seconds()} s: ${writer.events} events; waiting for quiet`)
     wrong.push(...(await quiet(world)))
-    watching.abort()
-    wrong.push(...(await watched), ...(await judge(world, writer.model)))
+    wrong.push(...(await judge(world, writer.model)))
     const { users, posts, deleted, comments } = writer.model
     const doubled = world.smtp.mails.length - new Set(world.smtp.mails.map(({ messageId }) => messageId)).size
     const summary =
@@ -66,23 +63,4 @@ export async function runChaos(run: Run, log: (line: string) => void): Promise<O
     await writer.close()
     await world.close()
   }
-}
-
-/** Looks at what posts know of names, which are counted up: none may be followed by an earlier one. */
-async function watchNames(
-  sql: Awaited<ReturnType<typeof openWorld>>['sql'],
-  signal: AbortSignal,
-): Promise<readonly string[]> {
-  const last = new Map<string, number>()
-  const wrong: string[] = []
-  while (!signal.aborted) {
-    const rows = await sql`select id, first_name from posts.authors`.catch(() => [])
-    for (const { id, first_name } of rows) {
-      const number = Number(first_name.slice(1))
-      if (number < (last.get(id) ?? 0)) wrong.push(`the name of ${id} went from v${last.get(id)} back to v${number}`)
-      last.set(id, number)
-    }
-    await sleep(50, undefined, { signal }).catch(() => {})
-  }
-  return wrong
 }

@@ -50,6 +50,12 @@ export async function judge({ sql, smtp }: World, model: Model): Promise<string[
   for (const { authorId } of model.posts.values()) written.set(authorId, (written.get(authorId) ?? 0) + 1)
   const counts = new Map((await sql`select id, post_count from users.users`).map((row) => [row.id, row.post_count]))
   const names = new Map((await sql`select id, first_name from posts.authors`).map((row) => [row.id, row.first_name]))
+  const turns = Map.groupBy(
+    await sql<
+      (Turn & { author_id: string })[]
+    >`select author_id, version, first_name as name from chaos.turns order by n`,
+    ({ author_id }) => author_id,
+  )
   const welcomes = new Map(
     (
       await sql`select user_id, count(*)::int as count from notifications.notifications where kind = 'welcome' group by 1`
@@ -59,9 +65,10 @@ export async function judge({ sql, smtp }: World, model: Model): Promise<string[
     smtp.mails.filter(({ words }) => words.includes('Welcome')),
     ({ to }) => to[0],
   )
-  for (const { id, email, name } of model.users) {
+  for (const { id, email, name, renamed } of model.users) {
     same(`posts of ${email}`, counts.get(id), written.get(id) ?? 0)
     same(`name of ${email} at posts`, names.get(id), name)
+    wrong.push(...judgeTurns(email, turns.get(id) ?? [], 1 + renamed))
     same(`welcomes of ${email}`, welcomes.get(id), 1)
     same(`welcome mails of ${email}`, new Set(letters.get(email)?.map(({ messageId }) => messageId)).size, 1)
   }
@@ -73,5 +80,33 @@ export async function judge({ sql, smtp }: World, model: Model): Promise<string[
   )
   for (const [id, { toOther }] of model.comments)
     same(`notifications of comment ${id}`, heard.get(`/api/comments/${id}`) ?? 0, toOther ? 1 : 0)
+  return wrong
+}
+
+/** An event of a user that posts have handled: its number, and the name that it says. */
+export interface Turn {
+  readonly version: number
+  readonly name: string
+}
+
+/**
+ * Compares the events of one user, in the order in which they were handled, with how many there were. The first says v0, and
+ * each of the others the next name, so they are to be numbered as they were committed.
+ */
+export function judgeTurns(who: string, turns: readonly Turn[], count: number): string[] {
+  const wrong: string[] = []
+  const seen = new Set<number>()
+  let last = 0
+  for (const { version, name } of turns) {
+    const event = `event ${version} of ${who}`
+    if (seen.has(version)) wrong.push(`doubled: ${event}`)
+    else if (version < last) wrong.push(`out of order: ${event} after event ${last}`)
+    if (version > count) wrong.push(`not published: ${event}`)
+    if (name !== `v${version - 1}`) wrong.push(`numbered otherwise than committed: ${event} says ${name}`)
+    seen.add(version)
+    last = Math.max(last, version)
+  }
+  for (let version = 1; version <= count; version++)
+    if (!seen.has(version)) wrong.push(`lost: event ${version} of ${who}`)
   return wrong
 }

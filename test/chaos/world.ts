@@ -92,6 +92,7 @@ export async function openWorld(queue: Queue): Promise<World> {
     // Together they would all migrate at the same time, which is tested elsewhere and takes its time.
     await Promise.all(members.filter((_, n) => n % 2 === 1).map((member) => member.start()))
     await Promise.all(members.filter((_, n) => n % 2 === 0).map((member) => member.start()))
+    await noteTurns(sql)
     return {
       url: `http://127.0.0.1:${ports[0]}`,
       members,
@@ -116,6 +117,25 @@ export async function openWorld(queue: Queue): Promise<World> {
     await close()
     throw error
   }
+}
+
+/**
+ * Has every event of a user that posts handle noted in `chaos.turns`, in the transaction of its handler. Authors themselves
+ * tell nothing of the order, since an earlier event does not overwrite a later one there; the trigger sees what was to be
+ * written all the same. A row that is made by asking users is no event: it alone gives way to whatever is there.
+ */
+async function noteTurns(sql: Sql): Promise<void> {
+  await sql.unsafe(`
+    create schema chaos;
+    create table chaos.turns (n bigserial primary key, author_id uuid not null, version int not null, first_name text not null);
+    create function chaos.note_turn() returns trigger language plpgsql security definer as $$
+    begin
+      if current_query() ~* 'on conflict .*do update' then
+        insert into chaos.turns (author_id, version, first_name) values (new.id, new.version, new.first_name);
+      end if;
+      return new;
+    end $$;
+    create trigger note_turn before insert on posts.authors for each row execute function chaos.note_turn()`)
 }
 
 function isRunning(pid: number): boolean {

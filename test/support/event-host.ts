@@ -56,6 +56,8 @@ export interface EventHostOptions {
   contract?: typeof alpha
   /** The modules that subscribe (default: `beta` and `gamma`). */
   subscribers?: readonly ('beta' | 'gamma')[]
+  /** Seconds that events are kept (default: a day). */
+  eventsRetention?: number
   /** How they do (default: in the ordinary way). */
   subscription?: SubscriptionOptions
   /** What a subscribing module does (default: {@link writeEffect}). */
@@ -119,7 +121,7 @@ export async function eventHost(options: EventHostOptions): Promise<EventHost> {
     eventAttempts: options.attempts,
     outside: options.outside ?? [],
     amqpUrl: options.external?.amqpUrl,
-    eventsRetention: 24 * 3600,
+    eventsRetention: options.eventsRetention ?? 24 * 3600,
     urlOf: state.urlOf,
   } as unknown as Surroundings
   const modules = new Map<string, RunningModule>()

@@ -7,6 +7,8 @@ import { Replica } from './replica.ts'
 
 /** How long a statement may run in PostgreSQL, in milliseconds: as long as a request may take. */
 export const STATEMENT_TIMEOUT = 10_000
+/** How long a transaction of a module may wait for its next statement, in milliseconds. */
+export const IDLE_TIMEOUT = 60_000
 /** How long PostgreSQL may take for a session, in milliseconds: each request with credentials waits for one. */
 export const SESSION_TIMEOUT = 2_000
 /** Connections per module and process. Mind the product with modules and replicas against `max_connections`. */
@@ -102,7 +104,7 @@ const asModule = (module: string) => ({
     role: roleOf(module),
     search_path: module,
     statement_timeout: STATEMENT_TIMEOUT,
-    idle_in_transaction_session_timeout: STATEMENT_TIMEOUT * 6,
+    idle_in_transaction_session_timeout: IDLE_TIMEOUT,
   },
 })
 

@@ -1,13 +1,14 @@
 import type { Sql } from 'postgres'
 import { BootError } from '../boot-error.ts'
 import { variable } from '../placement.ts'
-import { roleOf, STATEMENT_TIMEOUT } from './databases.ts'
+import { IDLE_TIMEOUT, roleOf, STATEMENT_TIMEOUT } from './databases.ts'
 import { whereIs } from './migrate.ts'
 import { untilReachable } from './until-reachable.ts'
 
 /** What PgBouncer has to say to PostgreSQL when it connects, since it would lose a start-up parameter of its clients. */
 const connectQuery = (module: string): string =>
-  `set role ${roleOf(module)}; set search_path to ${module}; set statement_timeout to ${STATEMENT_TIMEOUT}`
+  `set role ${roleOf(module)}; set search_path to ${module}; set statement_timeout to ${STATEMENT_TIMEOUT}; ` +
+  `set idle_in_transaction_session_timeout to ${IDLE_TIMEOUT}`
 
 /**
  * Looks whether a pooler runs a module under its role: without that nothing would keep it from the tables of others, and

@@ -5,6 +5,7 @@ import type { Transaction } from '../../kit/tables.ts'
 import { afterCommit } from '../data/after-commit.ts'
 import { Durations } from '../ops/durations.ts'
 import { RequestContext, requestIdOf } from '../request-context.ts'
+import { within } from '../within.ts'
 import type { Delivery } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
 import type { Waiting } from './inbox.ts'
@@ -21,6 +22,9 @@ export interface Sound extends Waiting {
   known: Known
   event: ReceivedEvent
 }
+
+/** How long something may take, and what is thrown when it takes longer. */
+type Left = { milliseconds: number; late: () => Error }
 
 /** How much of what a handler took before still counts for what it is expected to take. */
 const MEMORY = 0.9
@@ -55,21 +59,31 @@ export class Handlers {
   /**
    * Handles events one after the other in one transaction, then what their handlers want done before its commit.
    *
-   * @param timeout what each may take, in milliseconds
+   * @param timeout what all of it may take, in milliseconds; nothing is begun after that
    * @throws what the first one throws that fails
    */
   async run(batch: readonly Sound[], tx: Transaction, timeout: number): Promise<void> {
+    const end = performance.now() + timeout
+    const left = (what: string): Left => {
+      const late = () => new Error(`${what} took longer than ${timeout / 1000} s.`)
+      const milliseconds = end - performance.now()
+      if (milliseconds <= 0) throw late()
+      return { milliseconds, late }
+    }
     const last = new Set<Last>()
-    for (const one of batch) await this.#handle(one, tx, timeout, last)
-    for (const run of last) await run(tx)
+    for (const one of batch) await this.#handle(one, tx, left('The handler'), last)
+    for (const run of last) {
+      const { milliseconds, late } = left('What was to be done before the commit')
+      if (!(await within(milliseconds, run(tx)))) throw late()
+    }
   }
 
   /** Runs the handler of an event in the context of the request in whose course it was published. */
-  async #handle({ delivery, known, event }: Sound, tx: Transaction, timeout: number, last: Set<Last>): Promise<void> {
-    const context = contextOf(delivery, timeout)
+  async #handle({ delivery, known, event }: Sound, tx: Transaction, left: Left, last: Set<Last>): Promise<void> {
+    const context = contextOf(delivery, left.milliseconds)
     const span = context.begin(`handle ${delivery.name}`, 'consumer', { 'seam.module': this.#module })
     const late = Promise.withResolvers<never>()
-    const clock = { expire: () => late.reject(new Error(`The handler took longer than ${timeout / 1000} s.`)) }
+    const clock = { expire: () => late.reject(left.late()) }
     context.await(clock)
     const began = performance.now()
     try {

@@ -29,6 +29,12 @@ const INBOX = 1_000
 /** Old events are removed so many at a time, once in so many milliseconds, and at once again while there are more. */
 const PRUNING = { most: 1_000, every: 60_000 }
 
+/**
+ * How long notes of events without order are kept at least, in seconds: a day. They alone tell a delivery that comes once more,
+ * because its confirmation was lost or the queue stood still, from a new one.
+ */
+const NOTES_KEPT = 86_400
+
 /** What the events of a module need of the host. */
 export interface EventSurroundings {
   readonly placement: Placement
@@ -90,7 +96,7 @@ export class ModuleEvents {
       run: async () => {
         const gone = [
           await prune(sql, eventsRetention, PRUNING.most),
-          await pruneDone(db, eventsRetention, PRUNING.most),
+          await pruneDone(db, Math.max(eventsRetention, NOTES_KEPT), PRUNING.most),
         ]
         if (gone.includes(PRUNING.most)) this.#pruning.wake()
       },

@@ -14,7 +14,8 @@ t.setTimeout(400_000)
 
 const state = await freshState('redis')
 const asModule = (module: string) =>
-  `set role seam_${module}; set search_path to ${module}; set statement_timeout to 10000`
+  `set role seam_${module}; set search_path to ${module}; set statement_timeout to 10000; ` +
+  'set idle_in_transaction_session_timeout to 60000'
 const pgbouncer = await startPgbouncer(state.env.DATABASE_URL!, {
   users: asModule('users'),
   posts: asModule('posts'),
@@ -57,4 +58,6 @@ t.test('a PgBouncer that does not run a module under its role is found when the 
   const env = { ...poolers, POSTS_DATABASE_POOLER_URL: pgbouncer.urlOf('as_the_login') }
   const begun = startTopology({ state: state.env, env })
   await t.rejects(begun, { message: /POSTS_DATABASE_POOLER_URL.* needs connect_query='set role seam_posts; / })
+  const { message } = await begun.catch((error) => error)
+  t.match(message, `connect_query='${asModule('posts')}'`, 'it says the whole line')
 })

@@ -542,6 +542,22 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     t.same((await system.effects('beta')).map(({ n }) => n).sort(), [1, 3, 4, 5])
   })
 
+  t.test('notes of events without order are kept for a day, however short events are kept', async (t) => {
+    const system = await start(t)
+    const host = await system.build({ hosted: ['beta'], eventsRetention: 60 })
+    for (const hours of [1, 23, 25])
+      await system.sql`
+        insert into beta.inbox_done (event_id, place, done_at)
+        values (gen_random_uuid(), ${hours}, now() - make_interval(hours => ${hours}))`
+    await host.start()
+    const notes = () => system.sql`select place::int from beta.inbox_done order by place`
+    const left = await until('the pruning', async () => {
+      const rows = await notes()
+      return rows.length < 3 && rows
+    })
+    t.same([...left], [{ place: 1 }, { place: 23 }])
+  })
+
   t.test('an event takes effect once in each subscriber, and each confirms it', async (t) => {
     const system = await start(t)
     const { publish } = await system.host()
@@ -851,6 +867,25 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     await system.confirmed(2)
     t.equal((await system.deliveries())[0]!.attempts, 2)
     t.equal((await system.effects('beta')).length, 1)
+  })
+
+  t.test('a publisher whose database went back in time is heard again when its numbers are raised', async (t) => {
+    const system = await start(t)
+    const before = await system.host({ hosted: ['alpha', 'beta'] })
+    for (let n = 1; n <= 3; n++) await before.publish('k', n)
+    await system.confirmed(3)
+    await before.close()
+    await system.sql`delete from alpha.outbox where sequence > 1`
+    await system.sql`delete from alpha.outbox_deliveries where place > 1`
+    await system.sql`update alpha.outbox_keys set last = 1, sent = '{"beta": 1}', sent_before = '{}'`
+    await system.sql`update alpha.outbox_keys set last = last + 1000000`
+    const after = await system.host({ hosted: ['alpha', 'beta'] })
+    for (let n = 4; n <= 5; n++) await after.publish('k', n)
+    await system.confirmed(3)
+    t.same(
+      (await system.effects('beta')).map(({ n }) => n),
+      [1, 2, 3, 4, 5],
+    )
   })
 
   t.test('what was not delivered when a process ended is delivered when one starts', async (t) => {

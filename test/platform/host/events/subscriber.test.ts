@@ -7,6 +7,7 @@ import { failureOf } from '../../../../src/platform/host/events/failure.ts'
 import { keep, keepFailed, putBack, takeDue } from '../../../../src/platform/host/events/inbox.ts'
 import { Subscriber } from '../../../../src/platform/host/events/subscriber.ts'
 import { RequestContext } from '../../../../src/platform/host/request-context.ts'
+import type { Handling } from '../../../../src/platform/kit/module.ts'
 import { sql as sqlOf } from '../../../../src/platform/kit/tables.ts'
 import { eventDatabase } from '../../../support/event-database.ts'
 import { alpha } from '../../../support/event-host.ts'
@@ -14,10 +15,10 @@ import { until } from '../../../support/until.ts'
 
 const { db, sql } = await eventDatabase(t, 'beta')
 
-const subscriber = (handle: (key: string) => Promise<void>) => {
+const subscriber = (handle: (key: string, handling: Handling) => Promise<void>) => {
   const transport = { send: async () => {} } as unknown as Transport
   const made = new Subscriber('beta', { db, transport, log: pino({ level: 'silent' }), modules: new Set(['alpha']) })
-  made.on(alpha.events.happened, ({ key }) => handle(key))
+  made.on(alpha.events.happened, ({ key }, handling) => handle(key, handling))
   return made
 }
 
@@ -53,6 +54,32 @@ t.test('events that wait long for the slow handlers of other keys are handled al
   slow.resolve()
   await Promise.all([waiting, ...occupied])
   t.same(begun.slice(5), ['a', 'b'])
+  t.equal((await sql`select from inbox`).length, 0)
+})
+
+t.test('what is to be done before the commit may not take longer than a transaction', async (t) => {
+  const never = new Promise<void>(() => {})
+  const tries: string[] = []
+  const beta = subscriber(async (key, { beforeCommit }) => {
+    tries.push(key)
+    if (key === 'hangs' && tries.length < 3) beforeCommit(() => never)
+  })
+  await beta.receive([firstOf('hangs'), firstOf('beside')])
+  t.same(tries.toSorted(), ['beside', 'beside', 'hangs', 'hangs'])
+  t.equal((await sql`select from inbox`).length, 0)
+})
+
+t.test('of events that take too long together no further one is begun', async (t) => {
+  const begun: string[] = []
+  const beta = subscriber(async (key) => {
+    begun.push(key)
+    // No timer can tell meanwhile.
+    const end = performance.now() + 1_100
+    while (begun.length <= 2 && performance.now() < end);
+  })
+  await beta.receive(['l1', 'l2', 'l3', 'l4'].map(firstOf))
+  t.equal(begun.length, 2 + 4)
+  t.same(begun.slice(2).toSorted(), ['l1', 'l2', 'l3', 'l4'], 'each in a transaction of its own')
   t.equal((await sql`select from inbox`).length, 0)
 })
 
