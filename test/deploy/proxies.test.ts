@@ -18,9 +18,8 @@ t.test('proxies repeat a POST with a key where the route takes keys, and nowhere
   t.teardown(() => server.close())
   const nginx = all(await read('nginx/nginx.conf'), /"~(\^POST .*)" 1;/g).map((pattern) => new RegExp(pattern))
   const haproxy = await read('haproxy/haproxy.cfg')
-  const paths = all(haproxy, /acl takes-key path (.*)/g)
   const patterns = all(haproxy, /acl takes-key path_reg (.*)/g).map((pattern) => new RegExp(pattern))
-  t.match([nginx.length, paths.length, patterns.length], [1, 1, 1])
+  t.strictSame([nginx.length, patterns.length], [1, 1])
   for (const { method, url, config } of routes) {
     const path = url.replace(/:\w+/g, '0190-an-id')
     const isRepeatable = config?.idempotent === true
@@ -32,7 +31,7 @@ t.test('proxies repeat a POST with a key where the route takes keys, and nowhere
         `nginx: ${name} ${url}`,
       )
       // It asks for POST besides.
-      const found = name === 'POST' && (paths.includes(path) || patterns.some((pattern) => pattern.test(path)))
+      const found = name === 'POST' && patterns.some((pattern) => pattern.test(path))
       t.equal(found, isRepeatable, `HAProxy: ${name} ${url}`)
     }
   }
