@@ -7,6 +7,7 @@ import { afterCommit } from '../data/after-commit.ts'
 import type { ModuleDatabase } from '../data/databases.ts'
 import type { Placement } from '../placement.ts'
 import { Sweep } from '../sweep.ts'
+import { within } from '../within.ts'
 import type { Delivery, Receiver, Transport } from './delivery.ts'
 import type { EventsOf } from './event-metrics.ts'
 import type { HandledEventsOf, StuckEventsOf } from './events-task.ts'
@@ -26,6 +27,8 @@ import { keepUnreadable } from './unreadable.ts'
 
 /** Milliseconds between looks into the inbox for what is due. */
 const INBOX = 1_000
+/** How long what is handled from the inbox may take to end when the process does, in milliseconds. */
+const REST = 3_000
 /** Old events are removed so many at a time, once in so many milliseconds, and at once again while there are more. */
 const PRUNING = { most: 1_000, every: 60_000 }
 
@@ -176,7 +179,15 @@ export class ModuleEvents {
 
   /** Ends what is under way; systems outside are still being told. */
   async stop(): Promise<void> {
-    await Promise.all([this.#receiver?.stop(), this.#listening.stop(), ...this.#sweeps.map((sweep) => sweep.stop())])
+    await Promise.all([
+      this.#receiver?.stop(),
+      this.#listening.stop(),
+      ...this.#sweeps.map((sweep) => sweep.stop()),
+      within(
+        REST,
+        this.#inbox.stop().then(() => this.#subscriber.rest()),
+      ),
+    ])
     await this.#subscriber.flush()
   }
 

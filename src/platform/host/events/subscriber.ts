@@ -3,6 +3,7 @@ import pLimit from 'p-limit'
 import type { ContractEvent } from '../../kit/contract.ts'
 import type { Database, Transaction } from '../../kit/tables.ts'
 import { RequestContext } from '../request-context.ts'
+import { within } from '../within.ts'
 import { Confirmations } from './confirmations.ts'
 import type { Delivery, Transport } from './delivery.ts'
 import type { HandlerStats } from './event-metrics.ts'
@@ -35,6 +36,8 @@ const BATCH = 200
 const TOGETHER = { expected: 250, limit: 2_000 }
 /** Transactions at a time: half of the module's connections, requests have the rest. */
 const CONCURRENCY = 5
+/** How long a sweep waits for what it took before it looks further, in milliseconds. */
+const PATIENCE = 1_000
 
 type Next = Parameters<typeof keepFailed>[3]
 
@@ -58,6 +61,8 @@ export class Subscriber {
   readonly #handlers: Handlers
   readonly #confirmations: Confirmations
   readonly #inTurn = pLimit(CONCURRENCY)
+  /** What sweeps have taken and is not done: as many at most as there are transactions at a time. */
+  readonly #swept = new Set<Promise<number>>()
 
   /**
    * @param options.modules all that there are, wherever they run
@@ -111,14 +116,28 @@ export class Subscriber {
     await this.#take([...arrived.values()], false)
   }
 
-  /** Handles what is due in the inbox, in batches, as long as that gets on. */
+  /**
+   * Handles what is due in the inbox, in batches, as long as that gets on. What takes long goes on in the background, so that a
+   * handler that hangs keeps nothing of other keys waiting.
+   */
   async sweep(): Promise<void> {
-    for (;;) {
+    while (this.#mayTakeMore()) {
       const due = await takeDue(this.#db, BATCH, HANDLER_TIMEOUT / 1000 + 5)
       if (due.length === 0) return
-      const later = await this.#take(due, true)
+      const later = await this.#inTime(this.#take(due, true))
       if (due.length < BATCH || later === due.length) return
     }
+  }
+
+  /** Always when nothing goes on in the background: all transactions may be taken by what arrives, without end. */
+  #mayTakeMore(): boolean {
+    const { size } = this.#swept
+    return size === 0 || (size < CONCURRENCY && this.#inTurn.activeCount < CONCURRENCY)
+  }
+
+  /** Waits for what sweeps have left in the background. */
+  async rest(): Promise<void> {
+    await Promise.allSettled(this.#swept)
   }
 
   /** Tells the publisher that an event needs no more attention. */
@@ -129,6 +148,23 @@ export class Subscriber {
   /** Sends the confirmations that are still being gathered, and waits for those on their way. */
   flush(): Promise<void> {
     return this.#confirmations.flush()
+  }
+
+  /**
+   * Waits for what a sweep has taken, but not long.
+   *
+   * @returns how many have to wait; `undefined` when the others are not done yet
+   * @throws what went wrong in time; later it is logged
+   */
+  async #inTime(taken: Promise<number>): Promise<number | undefined> {
+    this.#swept.add(taken)
+    const done = () => this.#swept.delete(taken)
+    taken.then(done, done)
+    if (await within(PATIENCE, taken)) return taken
+    taken.catch((err) =>
+      this.#log.warn({ err }, 'what was due in the inbox could not be handled and will be taken again'),
+    )
+    return undefined
   }
 
   /**

@@ -381,6 +381,32 @@ export async function deliverySuite(t: Test, queue: 'redis' | 'postgres'): Promi
     )
   })
 
+  t.test('an attempt that hangs keeps nothing else that is due waiting', async (t) => {
+    const system = await start(t)
+    const open = Promise.withResolvers<void>()
+    const tries = new Map<string, number>()
+    const host = await system.host({
+      hosted: ['alpha', 'beta'],
+      effects: {
+        beta: async (event, handling) => {
+          const nth = (tries.get(event.key) ?? 0) + 1
+          tries.set(event.key, nth)
+          if (nth === 1) throw new Error('not yet')
+          if (event.key === 'hangs') await open.promise
+          await writeEffect(event, handling)
+        },
+      },
+    })
+    await host.publish('hangs', 1)
+    await until('its second attempt', () => tries.get('hangs') === 2)
+    await host.publish('other', 1)
+    await until('the other one', async () => (await system.effects('beta')).length === 1)
+    t.match(await system.effects('beta'), [{ key: 'other' }])
+    open.resolve()
+    await system.confirmed(2)
+    t.same(Object.fromEntries(tries), { hangs: 2, other: 2 })
+  })
+
   t.test('events that come together are handled in one transaction, until one of them fails or is slow', async (t) => {
     const system = await start(t)
     const slow = Promise.withResolvers<void>()
