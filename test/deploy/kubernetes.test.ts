@@ -18,13 +18,17 @@ interface Variable {
   valueFrom?: { secretKeyRef: { name: string; key: string } }
 }
 
+interface Source {
+  secretRef?: { name: string; optional?: boolean }
+}
+
 interface Resource {
   apiVersion: string
   kind: string
   metadata: { name: string; labels?: Record<string, string>; annotations?: Record<string, string> }
   data?: Record<string, string>
   spec?: {
-    template?: { spec: { containers: { env: Variable[]; image: string }[] } }
+    template?: { spec: { containers: { env: Variable[]; envFrom: Source[]; image: string }[] } }
     /** Of a ServiceMonitor. */
     jobLabel?: string
     /** Of a PrometheusRule. */
@@ -156,8 +160,10 @@ for (const [overlay, placements] of Object.entries(overlays)) {
       t.match(container?.image, /:\d+\.\d+\.\d+$/, 'the image has a version')
       for (const { name, value } of container?.env ?? [])
         if (/SECRET|_URL$/.test(name)) t.equal(value, undefined, `${name} is a reference`)
-      if (resource.kind === 'Deployment')
-        hosted[resource.metadata.name] = placement.hosted.map(({ contract }) => contract.name).sort()
+      if (resource.kind !== 'Deployment') continue
+      hosted[resource.metadata.name] = placement.hosted.map(({ contract }) => contract.name).sort()
+      const settings = container?.envFrom.flatMap(({ secretRef }) => secretRef ?? [])
+      t.strictSame(settings, [{ name: 'seam-settings', optional: true }], 'settings of their own, where there are any')
     }
     t.strictSame(hosted, placements)
   })
