@@ -7,6 +7,7 @@ import { catalogue } from '../../src/modules/catalogue.ts'
 import { readRoutes } from '../../src/platform/host/openapi/read-routes.ts'
 import { listen, upstream } from '../platform/host/edge/upstreams.ts'
 import { startNginx } from '../support/nginx.ts'
+import { until } from '../support/until.ts'
 
 const read = (path: string) => readFile(join(import.meta.dirname, '../../deploy', path), 'utf8')
 
@@ -69,26 +70,24 @@ t.test('nginx leaves an edge that hangs for another in time', async (t) => {
 })
 
 t.test('when no edge answers, nginx does: in problems, and without a word of queries in its log', async (t) => {
-  const cutting = [
-    await listen(t, (socket) => void socket.destroy()),
-    await listen(t, (socket) => void socket.destroy()),
-  ]
-  const nginx = await startNginx(cutting.map((url) => new URL(url).host))
-  t.teardown(() => nginx.close())
-  const dispatcher = new Agent({ connect: { ca: nginx.ca } })
-  t.teardown(() => dispatcher.destroy())
+  // As many as it tries: with fewer it would come to the one that answers for nobody.
+  const cutting = await Promise.all(Array.from({ length: 3 }, () => listen(t, (socket) => void socket.destroy())))
   for (const [method, path, headers] of [
-    ['GET', '/api/users?search=ada@example.com', {}],
-    ['POST', '/api/posts?search=ada@example.com', {}],
-    ['POST', '/api/posts?search=ada@example.com', { 'idempotency-key': 'a-key' }],
+    ['GET', '/api/users', {}],
+    ['POST', '/api/posts', {}],
+    ['POST', '/api/posts', { 'idempotency-key': 'a-key' }],
   ] as const) {
-    const answer = await fetch(nginx.url + path, { method, headers, dispatcher })
-    t.ok([502, 503].includes(answer.status), `${method}: ${answer.status}`)
+    // One that has left out nobody yet.
+    const nginx = await startNginx(cutting.map((url) => new URL(url).host))
+    t.teardown(() => nginx.close())
+    const dispatcher = new Agent({ connect: { ca: nginx.ca } })
+    t.teardown(() => dispatcher.destroy())
+    const answer = await fetch(`${nginx.url}${path}?search=ada@example.com`, { method, headers, dispatcher })
+    t.equal(answer.status, 502, method)
     t.equal(answer.headers.get('content-type'), 'application/problem+json')
     t.ok(answer.headers.get('retry-after'))
-    t.match(await answer.json(), { status: answer.status, code: String })
+    t.match(await answer.json(), { status: 502, code: 'Proxy' })
+    await until('the request is in the log', async () => (await nginx.log()).includes(`"path":"${path}"`))
+    t.notMatch(await nginx.log(), 'ada@example.com')
   }
-  const log = await nginx.log()
-  t.match(log, '"path":"/api/users"')
-  t.notMatch(log, 'ada@example.com')
 })
