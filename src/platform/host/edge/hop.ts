@@ -15,7 +15,7 @@ import { type Span, spanBelow } from '../tracing/tracer.ts'
 import { headersBack, headersOn } from './hop-headers.ts'
 import type { Upload } from './upload.ts'
 
-/** How many instances are asked for one request, at most. */
+/** How many instances a request may reach, at most; those that could not be reached do not count. */
 const MOST_ATTEMPTS = 3
 /** An answer of up to so many bytes (64 KiB) is passed back in one piece, when all of it is here; a larger one streams. */
 const SMALL = 64 * 1024
